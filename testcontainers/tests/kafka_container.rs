@@ -1,0 +1,205 @@
+//! The test kit itself: what the other tests take for granted of their Kafka.
+//!
+//! Not for Modelcast's own behaviour. The containers are looked at through the `docker` command, not through the
+//! crate under test.
+//!
+//! # Invariants
+//! * Whatever is waited for has a deadline.
+
+// clippy.toml allows it in tests, but takes only functions marked #[test] for tests.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use modelcast_testcontainers::Kafka;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn client(kafka: &Kafka) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", kafka.bootstrap_servers())
+        .set("allow.auto.create.topics", "false")
+        .set("reconnect.backoff.max.ms", "500")
+        .set("group.id", "unused");
+    config
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+fn create_topic(kafka: &Kafka, topic: &str) {
+    let admin: AdminClient<DefaultClientContext> = client(kafka).create().unwrap();
+    let new = NewTopic::new(topic, 1, TopicReplication::Fixed(1));
+    let results =
+        block_on(admin.create_topics([&new], &AdminOptions::new().operation_timeout(Some(DEADLINE))));
+    assert_eq!(results.unwrap(), [Ok(topic.to_owned())]);
+}
+
+fn produce(kafka: &Kafka, topic: &str, payload: &str) {
+    let producer: BaseProducer = client(kafka).set("acks", "all").create().unwrap();
+    producer.send(BaseRecord::<(), str>::to(topic).partition(0).payload(payload)).unwrap();
+    producer.flush(DEADLINE).unwrap();
+}
+
+fn consume_first(kafka: &Kafka, topic: &str) -> String {
+    let consumer: BaseConsumer = client(kafka).create().unwrap();
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
+    consumer.assign(&assignment).unwrap();
+    let message =
+        wait_for("a record", || consumer.poll(Duration::from_millis(200))?.ok().map(|m| m.detach()));
+    String::from_utf8(message.payload().unwrap().to_vec()).unwrap()
+}
+
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(started.elapsed() < DEADLINE, "waited {DEADLINE:?} for {what}");
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+}
+
+fn docker(args: &[&str]) -> String {
+    let output = Command::new("docker").args(args).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn container_state(name: &str) -> Option<String> {
+    let filter = format!("name=^/{name}$");
+    let state = docker(&["ps", "--all", "--filter", &filter, "--format", "{{.State}}"]);
+    (!state.is_empty()).then_some(state)
+}
+
+/// Another process that holds a Kafka of its own, and the container's name.
+fn process_with_kafka() -> (Child, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kafka"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    let name = std::iter::from_fn(|| lines.recv_timeout(2 * DEADLINE).ok())
+        .find_map(|line| line.strip_prefix("container=").map(ToOwned::to_owned))
+        .unwrap();
+    (child, name)
+}
+
+#[test]
+fn what_is_produced_is_consumed() {
+    let kafka = Kafka::shared();
+    let topic = format!("{}.records", kafka.namespace("round-trip"));
+    create_topic(kafka, &topic);
+    produce(kafka, &topic, "first");
+    assert_eq!(consume_first(kafka, &topic), "first");
+}
+
+#[test]
+fn a_missing_topic_stays_missing() {
+    let kafka = Kafka::shared();
+    let topic = format!("{}.records", kafka.namespace("missing"));
+    // A producer's default asks the broker to create what is missing: the broker must refuse.
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", kafka.bootstrap_servers())
+        .set("message.timeout.ms", "2000")
+        .create()
+        .unwrap();
+    producer.send(BaseRecord::<(), str>::to(&topic).payload("lost")).unwrap();
+    let _ = producer.flush(Duration::from_secs(5));
+    let metadata = producer.client().fetch_metadata(None, DEADLINE).unwrap();
+    assert!(metadata.topics().iter().all(|found| found.name() != topic));
+}
+
+#[test]
+fn namespaces_never_repeat_and_the_shared_kafka_is_one() {
+    let kafka = Kafka::shared();
+    assert_ne!(kafka.namespace("same"), kafka.namespace("same"));
+    assert_eq!(kafka.bootstrap_servers(), Kafka::shared().bootstrap_servers());
+}
+
+#[tokio::test]
+async fn a_kafka_can_be_had_inside_an_async_runtime() {
+    assert!(Kafka::shared().bootstrap_servers().starts_with("127.0.0.1:"));
+}
+
+#[test]
+fn stopping_and_starting_keeps_the_data_and_the_address() {
+    let kafka = Kafka::start().unwrap();
+    let address = kafka.bootstrap_servers().to_owned();
+    create_topic(&kafka, "kept");
+    produce(&kafka, "kept", "before the stop");
+    kafka.stop().unwrap();
+    assert_eq!(container_state(kafka.container_name()).as_deref(), Some("exited"));
+    kafka.start_again().unwrap();
+    assert_eq!(kafka.bootstrap_servers(), address);
+    assert_eq!(consume_first(&kafka, "kept"), "before the stop");
+}
+
+#[test]
+fn a_paused_kafka_answers_nothing_until_it_goes_on() {
+    let kafka = Kafka::start().unwrap();
+    kafka.pause().unwrap();
+    let client: BaseConsumer = client(&kafka).create().unwrap();
+    assert!(client.fetch_metadata(None, Duration::from_secs(1)).is_err());
+    kafka.unpause().unwrap();
+    assert!(client.fetch_metadata(None, DEADLINE).is_ok());
+}
+
+#[test]
+fn a_dropped_kafka_is_gone_at_once() {
+    let kafka = Kafka::start().unwrap();
+    let name = kafka.container_name().to_owned();
+    assert_eq!(container_state(&name).as_deref(), Some("running"));
+    drop(kafka);
+    assert_eq!(container_state(&name), None);
+}
+
+#[test]
+fn a_killed_process_leaves_no_container_even_when_it_is_paused() {
+    let (mut child, name) = process_with_kafka();
+    assert_eq!(container_state(&name).as_deref(), Some("running"));
+    docker(&["pause", &name]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_for("the container to be removed", || container_state(&name).is_none().then_some(()));
+}
+
+#[test]
+fn what_a_watchdog_could_not_remove_the_next_start_does() {
+    let shared = Kafka::shared();
+    let inspect = |format: &str| docker(&["inspect", "--format", format, shared.container_name()]);
+    let image = inspect("{{.Config.Image}}");
+    // An owner like this process, but for a start time that no process has; and one of another machine.
+    let owner = inspect("{{index .Config.Labels \"modelcast.owner\"}}");
+    let (process, _started) = owner.rsplit_once(' ').unwrap();
+    let (_machine, elsewhere) = owner.split_once(' ').unwrap();
+    let create = |owner: &str| docker(&["create", "--label", &format!("modelcast.owner={owner}"), &image]);
+    let orphan = create(&format!("{process} 1"));
+    let foreign = create(&format!("another-machine {elsewhere}"));
+
+    let next = Kafka::start();
+    let is_there = |id: &str| docker(&["ps", "--all", "--no-trunc", "--quiet"]).contains(id);
+    let (orphan_is_there, foreign_is_there) = (is_there(&orphan), is_there(&foreign));
+    docker(&["rm", "--force", "--volumes", &foreign]);
+    next.unwrap();
+    assert!(!orphan_is_there, "the orphan is still there");
+    assert!(foreign_is_there, "another machine's container was removed");
+    assert_eq!(container_state(shared.container_name()).as_deref(), Some("running"));
+}
