@@ -1,0 +1,257 @@
+//! Settings that every program shares: how to reach Kafka, and whom to trust.
+//!
+//! A program puts [`KafkaSettings`] and [`KeySettings`] into its own settings type and reads the file with [`load`].
+//! Flags and environment are the program's own business.
+//!
+//! # Invariants
+//! * An error names the file and what in it is wrong, with its line.
+//! * No secret is ever shown.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use modelcast_protocol::{
+    Namespace,
+    key::{KeyError, PublicKey, SigningKey, TrustedKeys},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use thiserror::Error;
+
+/// Largest settings file and key file that is read.
+const FILE_MAX_BYTES: u64 = 1024 * 1024;
+
+/// How to reach Kafka.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaSettings {
+    /// `host:port` of one or more brokers, separated by commas.
+    #[serde(default = "default_servers")]
+    pub bootstrap_servers: String,
+    /// Prefix of all topics.
+    #[serde(default = "default_namespace")]
+    pub namespace: Namespace,
+    /// Any further librdkafka property, such as `security.protocol`.
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+}
+
+/// Whom to trust, and as whom to sign.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeySettings {
+    /// Public keys: PEM files, or folders whose `*.pub.pem` files are taken.
+    #[serde(default)]
+    pub trusted: Vec<PathBuf>,
+    /// The private key of a publisher: a PEM file.
+    #[serde(default)]
+    pub signing: Option<PathBuf>,
+}
+
+/// What is wrong with the settings. Programs end with exit code 64.
+#[derive(Debug, Error)]
+pub enum SettingsError {
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is larger than any settings or key file.
+    #[error("{} is larger than {FILE_MAX_BYTES} bytes", path.display())]
+    TooLarge {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The file's text is not what the program understands.
+    #[error("{}: {cause}", path.display())]
+    Malformed {
+        /// Which.
+        path: PathBuf,
+        /// Key, value and line.
+        cause: String,
+    },
+    /// A key file holds something else.
+    #[error("{}", path.display())]
+    Key {
+        /// Which.
+        path: PathBuf,
+        /// What it is not.
+        source: KeyError,
+    },
+    /// Nobody is trusted.
+    #[error("no key is trusted: name public keys in [keys] trusted; `modelcast keys generate` makes some")]
+    NoTrustedKeys,
+    /// A publisher has no key.
+    #[error("there is no key to sign with: name one in [keys] signing; `modelcast keys generate` makes one")]
+    NoSigningKey,
+    /// The keys cannot be used together.
+    #[error("the trusted keys cannot be used")]
+    Keys(#[source] KeyError),
+    /// A value is not possible.
+    #[error("{key} = {value:?} is not possible: {cause}")]
+    Value {
+        /// Which setting.
+        key: String,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+}
+
+/// Reads a settings file in TOML.
+///
+/// # Errors
+/// [`SettingsError`] when the file cannot be read, is no TOML, or has a key or value that `T` does not take.
+pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, SettingsError> {
+    let text = read(path)?;
+    toml::from_str(&text)
+        .map_err(|error| SettingsError::Malformed { path: path.to_owned(), cause: error.to_string() })
+}
+
+impl Default for KafkaSettings {
+    fn default() -> Self {
+        Self {
+            bootstrap_servers: default_servers(),
+            namespace: default_namespace(),
+            properties: BTreeMap::new(),
+        }
+    }
+}
+
+impl KafkaSettings {
+    /// The settings as a start log shows them: key and value, secrets hidden.
+    #[must_use]
+    pub fn shown(&self) -> Vec<(String, String)> {
+        let own = [
+            ("kafka.bootstrap_servers".to_owned(), self.bootstrap_servers.clone()),
+            ("kafka.namespace".to_owned(), self.namespace.to_string()),
+        ];
+        let properties = self.properties.iter().map(|(key, value)| {
+            let value = if is_secret(key) { "(hidden)" } else { value };
+            (format!("kafka.properties.{key}"), value.to_owned())
+        });
+        own.into_iter().chain(properties).collect()
+    }
+}
+
+impl KeySettings {
+    /// Reads the trusted public keys.
+    ///
+    /// # Errors
+    /// [`SettingsError`] when there are none, or one cannot be read.
+    pub fn trusted(&self) -> Result<TrustedKeys, SettingsError> {
+        let mut files = Vec::new();
+        for path in &self.trusted {
+            if path.is_dir() { files.extend(public_keys_in(path)?) } else { files.push(path.clone()) }
+        }
+        if files.is_empty() {
+            return Err(SettingsError::NoTrustedKeys);
+        }
+        let keys: Result<Vec<_>, _> = files
+            .iter()
+            .map(|path| {
+                PublicKey::from_pem(&read(path)?)
+                    .map_err(|source| SettingsError::Key { path: path.clone(), source })
+            })
+            .collect();
+        TrustedKeys::new(keys?).map_err(SettingsError::Keys)
+    }
+
+    /// Reads the private key.
+    ///
+    /// # Errors
+    /// [`SettingsError`] when there is none, or it cannot be read.
+    pub fn signing(&self) -> Result<SigningKey, SettingsError> {
+        let path = self.signing.as_ref().ok_or(SettingsError::NoSigningKey)?;
+        SigningKey::from_pem(&read(path)?).map_err(|source| SettingsError::Key { path: path.clone(), source })
+    }
+}
+
+fn public_keys_in(folder: &Path) -> Result<Vec<PathBuf>, SettingsError> {
+    let unreadable = |source| SettingsError::Unreadable { path: folder.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(".pub.pem")) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read(path: &Path) -> Result<String, SettingsError> {
+    let unreadable = |source| SettingsError::Unreadable { path: path.to_owned(), source };
+    if fs::metadata(path).map_err(unreadable)?.len() > FILE_MAX_BYTES {
+        return Err(SettingsError::TooLarge { path: path.to_owned() });
+    }
+    fs::read_to_string(path).map_err(unreadable)
+}
+
+fn is_secret(key: &str) -> bool {
+    ["password", "secret", "key.pem", "oauthbearer.config", "jaas"].iter().any(|part| key.contains(part))
+}
+
+fn default_servers() -> String {
+    "localhost:9092".to_owned()
+}
+
+fn default_namespace() -> Namespace {
+    Namespace::parse("modelcast").expect("the default namespace follows the grammar")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Program {
+        kafka: KafkaSettings,
+    }
+
+    fn load_text(text: &str) -> Result<Program, SettingsError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("program.toml");
+        fs::write(&path, text).unwrap();
+        load(&path)
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let error =
+            load_text("[kafka]\nbootstrap_servers = \"a:1\"\nbootstrap = 1\n").unwrap_err().to_string();
+        for word in ["program.toml", "bootstrap", "line 3"] {
+            assert!(error.contains(word), "{error:?} lacks {word:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let text = "[kafka.properties]\n\"sasl.password\" = \"hunter2\"\n\"sasl.username\" = \"ada\"\n";
+        let shown = load_text(text).unwrap().kafka.shown();
+        assert!(!format!("{shown:?}").contains("hunter2"));
+        assert!(format!("{shown:?}").contains("ada"));
+    }
+
+    #[test]
+    fn a_folder_of_keys_gives_its_public_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = SigningKey::from_seed(&[1; 32]);
+        fs::write(folder.path().join("a.pub.pem"), key.public().to_pem().unwrap()).unwrap();
+        fs::write(folder.path().join("a.key.pem"), key.to_pem().unwrap()).unwrap();
+        let settings = KeySettings {
+            trusted: vec![folder.path().to_owned()],
+            signing: Some(folder.path().join("a.key.pem")),
+        };
+        assert_eq!(settings.trusted().unwrap().ids().collect::<Vec<_>>(), [key.id()]);
+        assert_eq!(settings.signing().unwrap().id(), key.id());
+        assert!(matches!(KeySettings::default().trusted(), Err(SettingsError::NoTrustedKeys)));
+    }
+}
