@@ -7,11 +7,11 @@
 //! * The root workspace's lock file and target folder are never touched by the broker's build.
 //! * Standard output stays the built program's: progress goes to standard error.
 
-use std::collections::HashSet;
-use std::ffi::OsStr;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -19,6 +19,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// Without a terminal a line is printed this often, so that a log shows that the build is alive.
 const REPORT_EVERY: Duration = Duration::from_secs(20);
+
+const BROKER: &str = "modelcast-broker";
 
 /// What `cargo xtask broker` understands.
 #[derive(clap::Args)]
@@ -56,52 +58,64 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 /// # Errors
 /// When cargo cannot be run or the build fails; cargo's own words are on standard error by then.
 pub(crate) fn build() -> anyhow::Result<PathBuf> {
-    let root = root();
-    let target = root.join("target/broker");
-    let manifest = root.join("broker/Cargo.toml");
     // Nisshi's crates ask for a newer rustc than ours, and build on ours.
-    let args = [
-        OsStr::new("--ignore-rust-version"),
-        OsStr::new("--locked"),
-        OsStr::new("--manifest-path"),
-        manifest.as_os_str(),
-        OsStr::new("--target-dir"),
-        target.as_os_str(),
-    ];
-    build_with_progress("modelcast-broker", &manifest, &args)?;
-    Ok(target.join("debug/modelcast-broker"))
+    let how = ["--ignore-rust-version", "--target-dir", "target/broker"];
+    let what = ["--locked", "--manifest-path", "broker/Cargo.toml"];
+    let mut programs = build_with_progress(BROKER, &what, &how)?;
+    programs.remove(BROKER).context("cargo built no modelcast-broker")
 }
 
-/// The root of the repository, known when xtask was compiled.
+/// The root of the repository.
+///
+/// `cargo run` says where xtask's manifest is. What was known at compile time comes second: a target folder that
+/// two clones share may hold the other one's program.
 pub(crate) fn root() -> &'static Path {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask)
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let given = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let manifest_dir = given
+            .filter(|folder| folder.ends_with("xtask"))
+            .unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
+        manifest_dir.parent().map(Path::to_path_buf).unwrap_or(manifest_dir)
+    })
 }
 
-/// Runs `cargo build` and shows how many of the lock file's crates for this machine are done.
+/// Runs `cargo build` and shows how many of the crates that this machine needs are done.
+///
+/// `what` selects manifest and packages, `how` the rest of the build. Returns each program that was asked for, by
+/// its name.
 ///
 /// # Errors
 /// When cargo cannot be run or the build fails.
-pub(crate) fn build_with_progress(label: &str, manifest: &Path, args: &[&OsStr]) -> anyhow::Result<()> {
-    let total = count_crates(manifest)?;
+pub(crate) fn build_with_progress(
+    label: &str,
+    what: &[&str],
+    how: &[&str],
+) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    let total = count_crates(what)?;
     let mut child = cargo()
         .args(["build", "--quiet", "--message-format=json-render-diagnostics"])
-        .args(args)
+        .args(what)
+        .args(how)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot run cargo")?;
     let messages = child.stdout.take().context("cargo has no standard output")?;
     let mut progress = Progress::new(label, total);
+    let mut programs = BTreeMap::new();
     for line in BufReader::new(messages).lines() {
-        progress.message(&line.context("cannot read what cargo prints")?);
+        let line = line.context("cannot read what cargo prints")?;
+        let Some(artifact) = Artifact::parse(&line) else { continue };
+        progress.finished(&artifact);
+        programs.extend(artifact.program.map(|path| (artifact.target, path)));
     }
     let status = child.wait().context("cannot wait for cargo")?;
-    progress.finish();
+    progress.close();
     if !status.success() {
         bail!("building {label} failed ({status})");
     }
-    Ok(())
+    Ok(programs)
 }
 
 fn cargo() -> Command {
@@ -111,16 +125,15 @@ fn cargo() -> Command {
 }
 
 /// How many crates of the lock file this machine needs: a lock file also lists those of other platforms.
-fn count_crates(manifest: &Path) -> anyhow::Result<usize> {
+fn count_crates(what: &[&str]) -> anyhow::Result<usize> {
     let output = cargo()
-        .args(["tree", "--locked", "--prefix", "none", "--edges", "normal,build", "--format", "{p}"])
-        .arg("--manifest-path")
-        .arg(manifest)
+        .args(["tree", "--prefix", "none", "--edges", "normal,build", "--format", "{p}"])
+        .args(what)
         .stderr(Stdio::inherit())
         .output()
         .context("cannot run cargo tree")?;
     if !output.status.success() {
-        bail!("cargo tree failed for {} ({})", manifest.display(), output.status);
+        bail!("cargo tree {} failed ({})", what.join(" "), output.status);
     }
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(text.lines().map(|line| line.trim_end_matches(" (*)")).collect::<HashSet<_>>().len())
@@ -163,17 +176,14 @@ impl Progress {
         }
     }
 
-    /// Takes one line of cargo's JSON messages.
-    fn message(&mut self, line: &str) {
-        let Some((id, fresh)) = finished_crate(line) else { return };
-        let name = crate_name(&id);
-        if !self.done.insert(id) {
+    fn finished(&mut self, artifact: &Artifact) {
+        if !self.done.insert(artifact.package_id.clone()) {
             return;
         }
-        self.compiled += usize::from(!fresh);
+        self.compiled += usize::from(!artifact.fresh);
         if let Some(bar) = &self.bar {
             bar.inc(1);
-            bar.set_message(name);
+            bar.set_message(crate_name(&artifact.package_id));
         } else if self.reported.elapsed() >= REPORT_EVERY {
             self.reported = Instant::now();
             let (label, done, total) = (&self.label, self.done.len(), self.total);
@@ -181,7 +191,7 @@ impl Progress {
         }
     }
 
-    fn finish(&self) {
+    fn close(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
@@ -192,15 +202,31 @@ impl Progress {
     }
 }
 
-/// The package whose library or program a message says is built, and whether it was built before.
-fn finished_crate(line: &str) -> Option<(String, bool)> {
-    let message: serde_json::Value = serde_json::from_str(line).ok()?;
-    let is_build_script =
-        || message.pointer("/target/kind/0").and_then(serde_json::Value::as_str) == Some("custom-build");
-    if message.get("reason")?.as_str()? != "compiler-artifact" || is_build_script() {
-        return None;
+/// What cargo says about one library or program that is built now.
+#[derive(Debug, PartialEq, Eq)]
+struct Artifact {
+    package_id: String,
+    target: String,
+    /// Whether it was built before.
+    fresh: bool,
+    program: Option<PathBuf>,
+}
+
+impl Artifact {
+    /// Nothing for other messages, and for build scripts: their crate comes after them.
+    fn parse(line: &str) -> Option<Self> {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let text = |pointer: &str| message.pointer(pointer).and_then(serde_json::Value::as_str);
+        if text("/reason")? != "compiler-artifact" || text("/target/kind/0")? == "custom-build" {
+            return None;
+        }
+        Some(Self {
+            package_id: text("/package_id")?.to_owned(),
+            target: text("/target/name")?.to_owned(),
+            fresh: message.get("fresh")?.as_bool()?,
+            program: text("/executable").map(PathBuf::from),
+        })
     }
-    Some((message.get("package_id")?.as_str()?.to_owned(), message.get("fresh")?.as_bool()?))
 }
 
 /// `registry+https://…#serde@1.0.0` and `path+file:///…/trainer#0.1.0` name serde and trainer.
@@ -218,15 +244,20 @@ mod tests {
 
     #[test]
     fn a_built_library_counts_and_its_build_script_does_not() {
-        let line = |reason: &str, kind: &str| {
-            format!(
-                r#"{{"reason":"{reason}","package_id":"r#a@1","target":{{"kind":["{kind}"]}},"fresh":false}}"#
-            )
+        let parse = |reason: &str, kind: &str, program: &str| {
+            Artifact::parse(&format!(
+                r#"{{"reason":"{reason}","package_id":"r#a@1","target":{{"kind":["{kind}"],"name":"a"}},"executable":{program},"fresh":false}}"#
+            ))
         };
-        assert_eq!(finished_crate(&line("compiler-artifact", "lib")), Some(("r#a@1".to_owned(), false)));
-        assert_eq!(finished_crate(&line("compiler-artifact", "custom-build")), None);
-        assert_eq!(finished_crate(&line("build-script-executed", "lib")), None);
-        assert_eq!(finished_crate("no JSON"), None);
+        let library =
+            Artifact { package_id: "r#a@1".to_owned(), target: "a".to_owned(), fresh: false, program: None };
+        let program =
+            Artifact { program: Some("/t/a".into()), ..parse("compiler-artifact", "lib", "null").unwrap() };
+        assert_eq!(parse("compiler-artifact", "lib", "null"), Some(library));
+        assert_eq!(parse("compiler-artifact", "bin", "\"/t/a\""), Some(program));
+        assert_eq!(parse("compiler-artifact", "custom-build", "null"), None);
+        assert_eq!(parse("build-script-executed", "lib", "null"), None);
+        assert_eq!(Artifact::parse("no JSON"), None);
     }
 
     #[test]

@@ -6,7 +6,6 @@
 //! # Invariants
 //! * No flag makes a step weaker: `--only` runs one as it is, `--keep-going` runs those after a failed one too.
 
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -14,6 +13,7 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 
 use crate::broker::root;
+use crate::install::find_program;
 use crate::tidy;
 
 /// The version that is installed where cargo-deny is missing.
@@ -111,7 +111,7 @@ fn cargo(args: &[&str], env: &[(&str, &str)]) -> anyhow::Result<()> {
 
 /// The advisory check is left out: its database is a Git repository, which not every CI machine reaches.
 fn deny() -> anyhow::Result<()> {
-    if !is_installed("cargo-deny") {
+    if find_program("cargo-deny").is_none() {
         eprintln!(
             "ci: cargo-deny is missing: running `cargo install cargo-deny --locked --version {CARGO_DENY}`"
         );
@@ -120,20 +120,9 @@ fn deny() -> anyhow::Result<()> {
     cargo(&["deny", "--locked", "check", "bans", "licenses", "sources"], &[])
 }
 
-fn is_installed(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder: std::path::PathBuf| Path::new(&folder).join(program).is_file())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_on_the_path_is_installed_and_nothing_else() {
-        assert!(is_installed("sh"));
-        assert!(!is_installed("no-such-program-anywhere"));
-    }
 
     #[test]
     fn steps_have_the_names_that_only_takes() {
