@@ -8,7 +8,7 @@
 //!    1  frame version, 1
 //!  1+n  length and text of the namespace
 //!  1+n  length and text of the model
-//!    8  generation
+//!    8  generation, from 1
 //!    1  count of `recent`, at most 64
 //! 32*n  digests of the predecessors, oldest first; the last is the announcement that this one was computed from
 //! ```
@@ -90,7 +90,7 @@ impl Frame {
     ///
     /// # Errors
     /// [`AnnouncementError::Body`] for a state that is not valid, [`AnnouncementError::TooLarge`] for one that does
-    /// not fit a record, [`AnnouncementError::Frame`] for too many predecessors.
+    /// not fit a record, [`AnnouncementError::Frame`] for too many predecessors or generation 0.
     pub fn seal(
         &self,
         state: &DesiredState,
@@ -108,6 +108,8 @@ impl Frame {
 
     fn encode(&self) -> Option<Vec<u8>> {
         let count = u8::try_from(self.recent.len()).ok().filter(|&count| usize::from(count) <= RECENT_MAX)?;
+        // Zero stands for "nothing announced yet" in status records and on disk.
+        (self.generation > Generation::ZERO).then_some(())?;
         let mut bytes = vec![FRAME_VERSION];
         for name in [self.namespace.as_str(), self.model.as_str()] {
             bytes.push(u8::try_from(name.len()).ok()?);
@@ -127,7 +129,7 @@ impl Frame {
         let (generation, rest) = rest.split_first_chunk::<8>()?;
         let (&[count], rest) = rest.split_first_chunk::<1>()?;
         let (digests, body) = rest.split_at_checked(usize::from(count) * 32)?;
-        let known = version == FRAME_VERSION && usize::from(count) <= RECENT_MAX;
+        let known = version == FRAME_VERSION && usize::from(count) <= RECENT_MAX && *generation != [0; 8];
         let recent = digests.as_chunks::<32>().0.iter().copied().map(Digest::from_bytes).collect();
         let frame = Self {
             namespace: Namespace::parse(namespace).ok()?,

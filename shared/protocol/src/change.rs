@@ -136,6 +136,12 @@ pub enum ChangeError {
         /// Who runs it.
         wanted_by: String,
     },
+    /// The state after it would break a limit: too many pins, a reason that is too long.
+    #[error("the change cannot be announced: {cause}")]
+    NotValid {
+        /// What is wrong with the state after it.
+        cause: String,
+    },
     /// The state is as asked already.
     #[error("nothing to change: {what}")]
     AlreadySo {
@@ -155,10 +161,24 @@ impl Change {
         stamp: &Stamp,
         nonce: [u8; 16],
     ) -> Result<DesiredState, ChangeError> {
+        let next = self.changed(state, stamp, nonce)?;
+        next.validate().map_err(|error| ChangeError::NotValid { cause: error.to_string() })?;
+        Ok(next)
+    }
+
+    fn changed(
+        &self,
+        state: Option<&DesiredState>,
+        stamp: &Stamp,
+        nonce: [u8; 16],
+    ) -> Result<DesiredState, ChangeError> {
         let mut next = match (self, state) {
             (Self::Publish(new), None) => return Ok(found(new, stamp, nonce)),
             (_, None) => return Err(ChangeError::NoModel),
-            (_, Some(state)) => DesiredState { nonce, stamp: stamp.clone(), inline: None, ..state.clone() },
+            (_, Some(state)) => {
+                let v = DesiredState::VERSION;
+                DesiredState { v, nonce, stamp: stamp.clone(), inline: None, ..state.clone() }
+            }
         };
         next.summary = match self {
             Self::Publish(new) => publish(&mut next, new, stamp)?,

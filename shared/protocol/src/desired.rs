@@ -76,7 +76,7 @@ pub struct VersionEntry {
     pub manifest: Digest,
     /// Where the manifest stands in the model's blobs topic: a hint, checked by the digest.
     pub manifest_offset: i64,
-    /// Digest of its artifact: a quarantined artifact is refused under any number.
+    /// Digest of its artifact: publishing a quarantined one again, as another version, is refused.
     pub artifact: Digest,
     /// When it was published, Unix milliseconds; shown, never compared.
     pub published_at_unix_ms: u64,

@@ -178,13 +178,21 @@ impl Fold {
         let (offset, generation) = (record.offset, frame.generation);
         let unverified = Unverified { offset, generation, cause: cause.to_owned() };
         if self.unverified.len() < MODELS_MAX || self.unverified.contains_key(&frame.model) {
-            let records = self.unverified.entry(frame.model.clone()).or_default();
-            if records.len() == UNVERIFIED_KEPT {
-                records.remove(0);
-            }
-            records.push(unverified.clone());
+            remember(self.unverified.entry(frame.model.clone()).or_default(), unverified.clone());
         }
         Step::Unverified(frame.model, unverified)
+    }
+}
+
+/// Adds a record; of too many, the lowest generation goes, so that one that is still ahead is never forgotten for
+/// those that are not.
+fn remember(records: &mut Vec<Unverified>, unverified: Unverified) {
+    records.push(unverified);
+    if records.len() > UNVERIFIED_KEPT {
+        let lowest = records.iter().enumerate().min_by_key(|(_, record)| record.generation);
+        if let Some((place, _)) = lowest {
+            records.remove(place);
+        }
     }
 }
 

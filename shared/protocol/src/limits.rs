@@ -53,5 +53,5 @@ pub const CODEC_DEPTH_MAX: usize = 32;
 pub const TRUSTED_KEYS_MAX: usize = 64;
 /// Models of one namespace that a reader keeps apart; further ones are ignored.
 pub const MODELS_MAX: usize = 10_000;
-/// Unverified records that a fold remembers for each model, newest first.
+/// Unverified records that a fold remembers for each model; those of the highest generations are kept.
 pub const UNVERIFIED_KEPT: usize = 16;

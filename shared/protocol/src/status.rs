@@ -20,6 +20,8 @@ pub const SILENT_AFTER_MS: u64 = 30_000;
 pub const HEARTBEAT_MS: u64 = 10_000;
 /// Most warnings in one record.
 pub const WARNINGS_MAX: usize = 8;
+/// Longest boot id; ours have 16.
+const BOOT_ID_MAX_BYTES: usize = 64;
 
 /// What one instance says of one model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,7 +74,7 @@ pub struct StatusVersion {
 /// What an instance serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Served {
-    /// Its number; none for an artifact that was compiled in.
+    /// Its number.
     pub version: Version,
     /// Digest of its manifest.
     pub manifest: Digest,
@@ -177,12 +179,15 @@ impl Status {
         key(&self.model, &self.instance)
     }
 
-    /// Encodes the record.
+    /// Encodes the record. A cause or warning that is too long is cut, and surplus warnings are left out: a refusal
+    /// must reach its readers however much it has to say.
     ///
     /// # Errors
-    /// [`CodecError`] when it is larger than a status may be.
+    /// [`CodecError`] when labels or boot id are too long or too many, or the record is larger than a status may be.
     pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
-        let bytes = codec::encode(self)?;
+        let shortened = self.shortened();
+        shortened.validate()?;
+        let bytes = codec::encode(&shortened)?;
         if bytes.len() > STATUS_MAX_BYTES {
             let cause = format!("{} bytes are more than {STATUS_MAX_BYTES}", bytes.len());
             return Err(CodecError::Unencodable { noun: Self::NOUN, cause });
@@ -195,20 +200,48 @@ impl Status {
     /// # Errors
     /// [`CodecError`] when it is too large, malformed, or says more than a status may.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-        let invalid = |cause: String| CodecError::Invalid { noun: Self::NOUN, cause };
         if bytes.len() > STATUS_MAX_BYTES {
             return Err(invalid(format!("{} bytes are more than {STATUS_MAX_BYTES}", bytes.len())));
         }
         let status: Self = codec::decode(bytes)?;
-        let text_max = SCHEMA_TEXT_MAX_BYTES;
-        let long_label =
-            status.labels.iter().any(|(name, value)| name.len() > text_max || value.len() > text_max);
-        let long_warning = status.warnings.iter().any(|warning| warning.len() > REASON_MAX_BYTES);
-        if status.labels.len() > LABELS_MAX || long_label || long_warning || status.boot_id.len() > 64 {
-            return Err(invalid("a label, warning or boot id is too long".into()));
-        }
+        status.validate()?;
         Ok(status)
     }
+
+    fn validate(&self) -> Result<(), CodecError> {
+        let text_max = SCHEMA_TEXT_MAX_BYTES;
+        let long_label =
+            self.labels.iter().any(|(name, value)| name.len() > text_max || value.len() > text_max);
+        if self.labels.len() > LABELS_MAX || long_label || self.boot_id.len() > BOOT_ID_MAX_BYTES {
+            return Err(invalid("a label or the boot id is too long, or there are too many labels".into()));
+        }
+        let long_warning = self.warnings.iter().any(|warning| warning.len() > REASON_MAX_BYTES);
+        let long_cause =
+            matches!(&self.phase, Phase::Refused { cause, .. } if cause.len() > REASON_MAX_BYTES);
+        if self.warnings.len() > WARNINGS_MAX || long_warning || long_cause {
+            return Err(invalid("a cause or warning is too long, or there are too many warnings".into()));
+        }
+        Ok(())
+    }
+
+    fn shortened(&self) -> Self {
+        let mut status = self.clone();
+        status.warnings.truncate(WARNINGS_MAX);
+        status.warnings.iter_mut().for_each(cut);
+        if let Phase::Refused { cause, .. } = &mut status.phase {
+            cut(cause);
+        }
+        status
+    }
+}
+
+fn invalid(cause: String) -> CodecError {
+    CodecError::Invalid { noun: Status::NOUN, cause }
+}
+
+/// Cuts a text to what a reader accepts, between two characters.
+fn cut(text: &mut String) {
+    text.truncate(text.floor_char_boundary(REASON_MAX_BYTES));
 }
 
 /// The key of a status record.
