@@ -65,6 +65,11 @@ mod tests {
     }
 
     #[test]
+    fn a_long_name_is_compared_by_its_start() {
+        assert_eq!(folded(&"X".repeat(1_000)), ['x'; CHARS_MAX]);
+    }
+
+    #[test]
     fn likely_names_are_suggested_and_unlikely_ones_are_not() {
         let known = ["Gilbert", "Stone_Brook", "Gilmore", "Edwards"];
         assert_eq!(nearest("gilbrt", known.into_iter()), ["Gilbert", "Gilmore"]);

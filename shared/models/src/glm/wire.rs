@@ -1,5 +1,14 @@
-//! The bytes of format `glm`: one MessagePack map with the fields `v`, `link`, `intercept`, `numeric` and
-//! `categorical`.
+//! The bytes of format `glm`: one named MessagePack map, and nothing after it.
+//!
+//! | field | value |
+//! |---|---|
+//! | `v` | 1; a reader refuses a higher one |
+//! | `link` | `identity`, `logit` or `exp` |
+//! | `intercept` | float 64 |
+//! | `numeric` | list of `[feature, weight]` |
+//! | `categorical` | list of `[feature, [weight, ...]]`: the categories in the schema's order, then `other` |
+//!
+//! Features may stand in any order, each once; a field that is not listed here is skipped.
 //!
 //! # Invariants
 //! * An artifact larger than any model over the schema can be is refused before it is read, so that what decoding

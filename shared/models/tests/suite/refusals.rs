@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use modelcast_models::{GeneralizedLinearModel, Link, Model, PredictError};
+use modelcast_models::{GeneralizedLinearModel, GlmError, Link, Model, PredictError};
 use modelcast_protocol::{
     codec::{self, Record},
     schema::FeatureSchema,
@@ -88,9 +88,14 @@ fn a_weight_that_is_not_finite_is_refused_by_name() {
         for (error, words) in refusals {
             assert!(error.contains(words) && error.contains("not finite"), "{error:?} lacks {words:?}");
         }
-        let mut model = house(Link::Identity).model;
+        // Each way in checks for itself.
+        let Case { schema, mut model, .. } = house(Link::Identity);
         model.numeric[0].1 = value;
-        assert!(model.encode().unwrap_err().to_string().contains("\"area\""));
+        let not_finite = GlmError::NotFinite { feature: "area".into() };
+        assert_eq!(model.encode(), Err(not_finite.clone()));
+        assert_eq!(model.bind(&schema).err(), Some(not_finite.clone()));
+        let bytes = house_bytes(|model| model.numeric[0].1 = value);
+        assert_eq!(GeneralizedLinearModel::decode(&bytes), Err(not_finite));
     }
 }
 

@@ -1,14 +1,59 @@
 //! An artifact gives back the model that was encoded, and a row has one prediction, however it is asked for.
 
-use modelcast_models::GeneralizedLinearModel;
+use std::sync::Arc;
+
+use modelcast_models::{GeneralizedLinearModel, Link};
+use modelcast_protocol::{
+    codec::{self, Record},
+    limits::CATEGORY_COUNT_MAX,
+    schema::FeatureSchema,
+};
 use ndarray::{Array2, Axis, ShapeBuilder};
 use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
 
-use crate::cases::{case, decode, predict};
+use crate::cases::{Case, case, categorical, decode, house, output, predict};
 
 fn any_finite() -> impl Strategy<Value = f64> + Clone {
     use proptest::num::f64::{NEGATIVE, NORMAL, POSITIVE, SUBNORMAL, ZERO};
     POSITIVE | NEGATIVE | NORMAL | SUBNORMAL | ZERO
+}
+
+/// What a later writer of the same major version may add.
+#[derive(Serialize, Deserialize)]
+struct Later {
+    v: u16,
+    link: Link,
+    intercept: f64,
+    dispersion: Vec<f64>,
+    numeric: Vec<(String, f64)>,
+    categorical: Vec<(String, Vec<f64>)>,
+}
+
+impl Record for Later {
+    const VERSION: u16 = 1;
+    const NOUN: &'static str = "test";
+}
+
+#[test]
+fn a_field_that_a_later_writer_adds_is_skipped() {
+    let Case { model, .. } = house(Link::Exp);
+    let GeneralizedLinearModel { link, intercept, numeric, categorical } = model.clone();
+    let later = Later { v: 1, link, intercept, dispersion: vec![1.0], numeric, categorical };
+    assert_eq!(GeneralizedLinearModel::decode(&codec::encode(&later).unwrap()), Ok(model));
+}
+
+#[test]
+fn the_cap_leaves_room_for_every_level_of_a_wide_schema() {
+    let texts: Vec<_> = (0..CATEGORY_COUNT_MAX).map(|index| format!("category {index}")).collect();
+    let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+    let names: Vec<_> = (0..16).map(|index| format!("feature {index}")).collect();
+    let features = names.iter().map(|name| categorical(name, &texts, true)).collect();
+    let schema = Arc::new(FeatureSchema { features, outputs: vec![output(Link::Exp)] });
+    let levels = names.into_iter().map(|name| (name, vec![0.1; CATEGORY_COUNT_MAX + 1])).collect();
+    let model =
+        GeneralizedLinearModel { link: Link::Exp, intercept: 0.0, numeric: vec![], categorical: levels };
+    assert!(decode(&model.encode().unwrap(), &schema).is_ok());
 }
 
 proptest! {
