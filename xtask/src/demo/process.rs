@@ -116,6 +116,9 @@ impl Process {
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().collect();
         let tail = lines.get(lines.len().saturating_sub(TAIL_LINES)..).unwrap_or_default();
+        if tail.is_empty() {
+            return String::new();
+        }
         let shown: String = tail.iter().map(|line| format!("\n    {line}")).collect();
         format!("; {} says:{shown}", self.log.display())
     }

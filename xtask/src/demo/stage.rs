@@ -72,7 +72,7 @@ impl Stage {
         let mut stage = Self { apps: Vec::new(), broker, trainer_config, operator_config, workplace, teller };
         for name in INSTANCES {
             let app = start_app(name, &programs.consumer_app, &app_config, &stage.workplace, interrupt)?;
-            stage.teller.event(&format!("{name} at {}", app.url));
+            stage.teller.event(&format!("{name}: its page is {}/models/property-value", app.url));
             stage.apps.push(app);
         }
         Ok(stage)

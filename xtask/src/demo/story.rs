@@ -99,7 +99,8 @@ fn make_requests(
     let mut args = trainer_args("train", chapter, stage);
     args.extend(["--out".to_owned(), out]);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    run_to_end("trainer", &programs.trainer, &args, &stage.workplace.logs(), interrupt)?;
+    let name = format!("train-{}", chapter.dataset);
+    run_to_end(&name, &programs.trainer, &args, &stage.workplace.logs(), interrupt)?;
     let path = folder.join("schema.json");
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let schema = serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))?;
@@ -132,7 +133,9 @@ fn publish(
     let mut args = trainer_args("run", chapter, stage);
     args.push("--json".to_owned());
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let printed = run_to_end("trainer", &programs.trainer, &args, &stage.workplace.logs(), interrupt)?;
+    let name =
+        format!("publish-{}{}", chapter.model, chapter.until.map(|u| format!("-{u}")).unwrap_or_default());
+    let printed = run_to_end(&name, &programs.trainer, &args, &stage.workplace.logs(), interrupt)?;
     let report: Value = serde_json::from_str(&printed).context("the trainer printed no JSON")?;
     let outcome = report.get("outcome").and_then(Value::as_str).unwrap_or("nothing");
     if outcome != "committed" {
@@ -272,7 +275,7 @@ fn conclude(stage: &Stage, tallies: &[Tally], all_live: bool) -> bool {
     let none_failed = tallies.iter().all(|tally| tally.failed() == 0);
     let verdict = match (all_live, none_failed) {
         (true, true) => "both apps were live on each version before the next, and no request failed",
-        (false, _) => "NOT every app was live on each version before the next",
+        (false, _) => "NOT every app was live on each version, and answering with it, before the next",
         (true, false) => "some requests FAILED",
     };
     stage.teller.fact("verdict", verdict);
