@@ -4,6 +4,7 @@
 //! the subscriber's; a handle made by [`LiveModel::fixed`] has none, so that an application's own tests need no Kafka.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -62,8 +63,8 @@ pub struct ModelState {
     pub announcement_seen: Option<Digest>,
     /// Versions swapped in since the start of the process.
     pub swaps: u64,
-    /// Versions rejected since the start of the process.
-    pub rejections_total: u64,
+    /// Versions rejected since the start of the process, by stage.
+    pub rejections_total: BTreeMap<Stage, u64>,
     /// The last 16 of them, newest last.
     pub rejections: Vec<Rejection>,
     /// What a person should know.
@@ -94,6 +95,14 @@ impl LiveModel {
         let live = Self::new(model.name().clone(), Kind::Fixed)?;
         live.serve(Arc::new(model));
         Ok(live)
+    }
+
+    /// A handle that [`fixed`](Self::fixed) would give, before its first model: nothing is live yet.
+    ///
+    /// # Errors
+    /// When the system gives no thread for the slot's reaper.
+    pub fn waiting(name: ModelName) -> std::io::Result<Self> {
+        Self::new(name, Kind::Fixed)
     }
 
     /// Swaps another model into a handle that [`fixed`](Self::fixed) made: for tests of what a swap does to an
@@ -223,7 +232,7 @@ impl Default for ModelState {
             generation_seen: Generation::ZERO,
             announcement_seen: None,
             swaps: 0,
-            rejections_total: 0,
+            rejections_total: BTreeMap::new(),
             rejections: Vec::new(),
             warnings: Vec::new(),
         }

@@ -165,6 +165,14 @@ impl TrustedKeys {
         Ok(Self(keys))
     }
 
+    /// These keys and one more.
+    #[must_use]
+    pub fn with(&self, key: PublicKey) -> Self {
+        let mut keys = self.clone();
+        keys.0.insert(key.id(), key);
+        keys
+    }
+
     /// The key of that id, if it is trusted.
     #[must_use]
     pub fn get(&self, id: KeyId) -> Option<&PublicKey> {

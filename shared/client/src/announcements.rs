@@ -1,0 +1,113 @@
+//! Reading a namespace's announcements: the fold of the protocol over the real log.
+//!
+//! Blocks: belongs on a thread that may. Does not decide what an instance should run.
+
+use std::time::{Duration, Instant};
+
+use modelcast_protocol::{
+    fold::{Fold, LogRecord, Step},
+    key::TrustedKeys,
+    topic,
+};
+use tracing::{debug, warn};
+
+use crate::{
+    kafka::{
+        KafkaError,
+        connect::Purpose,
+        reader::{From, Read, Reader},
+    },
+    settings::KafkaSettings,
+};
+
+/// The announcements of a namespace, as far as they were read.
+pub(crate) struct AnnouncementLog {
+    reader: Reader,
+    fold: Fold,
+    keys: TrustedKeys,
+    /// The offset after the last record read.
+    next: i64,
+}
+
+/// What one look at the log gave.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// A record came in.
+    Record(Step),
+    /// The end was reached.
+    End,
+    /// Nothing came in.
+    Nothing,
+}
+
+impl AnnouncementLog {
+    /// Starts at the log's beginning.
+    pub(crate) fn open(
+        kafka: &KafkaSettings,
+        keys: &TrustedKeys,
+        purpose: Purpose,
+    ) -> Result<Self, KafkaError> {
+        let topic = topic::announcements(&kafka.namespace);
+        let reader = Reader::open(kafka, purpose, &topic.name, topic.partitions, From::Beginning)?;
+        Ok(Self { reader, fold: Fold::new(kafka.namespace.clone()), keys: keys.clone(), next: 0 })
+    }
+
+    /// Opens the log and reads it to its end.
+    pub(crate) fn read_whole(
+        kafka: &KafkaSettings,
+        keys: &TrustedKeys,
+        deadline: Instant,
+    ) -> Result<Self, KafkaError> {
+        let mut log = Self::open(kafka, keys, Purpose::Scan)?;
+        while log.take(log.reader.read_until(deadline)?) != Look::End {}
+        Ok(log)
+    }
+
+    /// Reads on until the record at `offset` was taken in.
+    pub(crate) fn read_past(&mut self, offset: i64, deadline: Instant) -> Result<(), KafkaError> {
+        while self.next <= offset {
+            let read = self.reader.read_until(deadline)?;
+            self.take(read);
+        }
+        Ok(())
+    }
+
+    /// Takes in what comes within `timeout`.
+    pub(crate) fn look(&mut self, timeout: Duration) -> Result<Look, KafkaError> {
+        let read = self.reader.read(timeout)?;
+        Ok(self.take(read))
+    }
+
+    /// Asks the broker whether this reader has everything: proof of contact, and of not being stalled.
+    pub(crate) fn is_caught_up(&self) -> Result<bool, KafkaError> {
+        self.reader.watermarks().map(|(_, end)| self.next >= end)
+    }
+
+    /// What is in force as far as was read.
+    pub(crate) fn fold(&self) -> &Fold {
+        &self.fold
+    }
+
+    fn take(&mut self, read: Read) -> Look {
+        let record = match read {
+            Read::Record(record) => record,
+            Read::End => return Look::End,
+            Read::Nothing => return Look::Nothing,
+        };
+        self.next = record.offset + 1;
+        let value = record.value.unwrap_or_default();
+        let step =
+            self.fold.apply(LogRecord { offset: record.offset, key: &record.key, value: &value }, &self.keys);
+        match &step {
+            Step::TookForce(model) => debug!(%model, offset = record.offset, "announcement took force"),
+            Step::Known(_) | Step::Superseded(_) => {}
+            Step::Unverified(model, unverified) => {
+                warn!(%model, offset = record.offset, cause = unverified.cause, "announcement not verified");
+            }
+            Step::Foreign { cause } => {
+                warn!(offset = record.offset, cause, "record of the announcements topic ignored");
+            }
+        }
+        Look::Record(step)
+    }
+}

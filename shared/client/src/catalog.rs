@@ -1,0 +1,191 @@
+//! Reading what is published: announcements in force, manifests, whole versions, verified as a subscriber would.
+//!
+//! Needs no private key. Changes nothing.
+
+use std::{
+    io::Write as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use modelcast_protocol::{
+    Generation, ModelName,
+    chunk::ChunkEntry,
+    desired::VersionEntry,
+    fold::{Fold, InForce},
+    key::TrustedKeys,
+    manifest::SignedManifest,
+    status::Phase,
+};
+
+use crate::{
+    admission::Policy,
+    announcements::AnnouncementLog,
+    artifact::Artifact,
+    fetch::{FetchError, Fetcher, Watch},
+    kafka::{KafkaError, connect},
+    loaded::LoadedModel,
+    settings::KafkaSettings,
+};
+
+/// How long reading the announcements may take.
+pub(crate) const LOG_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a version may take to come in, before its connection is given up.
+const VERSION_DEADLINE: Duration = Duration::from_secs(600);
+/// Artifacts up to this size are kept in memory while they are verified.
+const MEMORY_MAX_BYTES: u64 = 1024 * 1024;
+
+/// Reads what is published in one namespace; cheap to clone.
+#[derive(Clone)]
+pub struct Catalog {
+    kafka: KafkaSettings,
+    keys: TrustedKeys,
+}
+
+/// Hears the phases that a version passes through while it is verified.
+pub type OnPhase = Arc<dyn Fn(Phase) + Send + Sync>;
+
+impl Catalog {
+    /// Makes contact with Kafka.
+    ///
+    /// # Errors
+    /// [`KafkaError::Unreachable`] when no broker answers within 8 s; [`KafkaError::Property`] for a property that
+    /// librdkafka does not take.
+    pub async fn connect(kafka: &KafkaSettings, keys: &TrustedKeys) -> Result<Self, KafkaError> {
+        let settings = kafka.clone();
+        blocking("the first contact", move || connect::contact(&settings).map(drop)).await?;
+        Ok(Self { kafka: kafka.clone(), keys: keys.clone() })
+    }
+
+    pub(crate) fn kafka(&self) -> &KafkaSettings {
+        &self.kafka
+    }
+
+    pub(crate) fn keys(&self) -> &TrustedKeys {
+        &self.keys
+    }
+
+    /// Reads all announcements to their end.
+    ///
+    /// # Errors
+    /// [`KafkaError`] when they cannot be read.
+    pub async fn fold(&self) -> Result<Fold, KafkaError> {
+        Ok(self.log().await?.fold().clone())
+    }
+
+    /// The announcement in force of a model.
+    ///
+    /// # Errors
+    /// [`KafkaError`] when the announcements cannot be read.
+    pub async fn in_force(&self, model: &ModelName) -> Result<Option<InForce>, KafkaError> {
+        Ok(self.log().await?.fold().in_force(model).cloned())
+    }
+
+    /// The manifest of a version, its signature verified.
+    ///
+    /// # Errors
+    /// [`FetchError`] when it cannot be had or is not what was announced.
+    pub async fn manifest(
+        &self,
+        model: &ModelName,
+        entry: &VersionEntry,
+    ) -> Result<SignedManifest, FetchError> {
+        let mut fetcher = Fetcher::new(&self.kafka, &self.keys, model);
+        let entry = entry.clone();
+        blocking("fetching a manifest", move || fetcher.manifest(&entry)).await
+    }
+
+    /// Fetches a whole version and admits it as a subscriber would.
+    ///
+    /// # Errors
+    /// [`FetchError`] with the stage that refuses it, or what kept it from being read.
+    pub async fn version(
+        &self,
+        model: &ModelName,
+        entry: &VersionEntry,
+        generation: Generation,
+        policy: &Policy,
+        on_phase: OnPhase,
+    ) -> Result<LoadedModel, FetchError> {
+        let fetcher = Fetcher::new(&self.kafka, &self.keys, model);
+        let (entry, policy) = (entry.clone(), policy.clone());
+        blocking("verifying a version", move || version(fetcher, &entry, generation, &policy, &on_phase))
+            .await
+    }
+
+    pub(crate) async fn log(&self) -> Result<AnnouncementLog, KafkaError> {
+        let (kafka, keys) = (self.kafka.clone(), self.keys.clone());
+        blocking("reading the announcements", move || {
+            AnnouncementLog::read_whole(&kafka, &keys, Instant::now() + LOG_DEADLINE)
+        })
+        .await
+    }
+}
+
+/// Runs what blocks on a thread that may.
+pub(crate) async fn blocking<T, E>(
+    what: &str,
+    run: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<KafkaError> + Send + 'static,
+{
+    tokio::task::spawn_blocking(run).await.unwrap_or_else(|error| {
+        Err(KafkaError::Transient { what: what.to_owned(), cause: error.to_string() }.into())
+    })
+}
+
+fn version(
+    mut fetcher: Fetcher,
+    entry: &VersionEntry,
+    generation: Generation,
+    policy: &Policy,
+    on_phase: &OnPhase,
+) -> Result<LoadedModel, FetchError> {
+    on_phase(Phase::Seen);
+    let accepted = policy.accept(fetcher.manifest(entry)?)?;
+    let total_bytes = accepted.signed().manifest().size_bytes;
+    let watch = Watcher { on_phase, total_bytes };
+    let deadline = Some(Instant::now() + VERSION_DEADLINE);
+    let store = |error: std::io::Error| FetchError::Store(error.to_string());
+    // Removed when the version was verified; an open file of no name would do, but a decoder wants a stream.
+    let folder = tempfile::tempdir().map_err(store)?;
+    let artifact = if total_bytes <= MEMORY_MAX_BYTES {
+        let mut bytes = Vec::new();
+        fetcher.artifact(accepted.signed(), 0, &mut bytes, &watch, deadline)?;
+        Artifact::Memory(bytes)
+    } else {
+        let path = folder.path().join("artifact");
+        let mut file = std::fs::File::create(&path).map_err(store)?;
+        fetcher.artifact(accepted.signed(), 0, &mut file, &watch, deadline)?;
+        file.flush().map_err(store)?;
+        Artifact::File(path)
+    };
+    let verified = accepted.with(artifact).verify()?;
+    on_phase(Phase::Verified);
+    let decoded = verified.decode(policy)?;
+    on_phase(Phase::Decoded);
+    let tested = decoded.test()?;
+    on_phase(Phase::Tested);
+    Ok(tested.load(entry.version, generation)?)
+}
+
+struct Watcher<'a> {
+    on_phase: &'a OnPhase,
+    total_bytes: u64,
+}
+
+impl Watch for Watcher<'_> {
+    fn progress(&self, done_bytes: u64) {
+        (self.on_phase)(Phase::Fetching { done_bytes, total_bytes: self.total_bytes });
+    }
+
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+
+    fn local(&self, _: &ChunkEntry) -> Option<Vec<u8>> {
+        None
+    }
+}

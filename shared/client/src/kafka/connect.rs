@@ -1,0 +1,97 @@
+//! The librdkafka configuration that every client of ours has, and the first contact.
+//!
+//! # Invariants
+//! * No client creates a topic by asking for it: a default producer would create it with the wrong settings.
+//! * A property that the protocol relies on cannot be overridden from the settings.
+
+use std::time::Duration;
+
+use rdkafka::{
+    ClientConfig, client::Client, config::FromClientConfig, consumer::BaseConsumer, consumer::Consumer as _,
+};
+
+use super::error::KafkaError;
+use crate::settings::KafkaSettings;
+
+/// How long the first contact may take before Kafka counts as unreachable.
+pub(crate) const CONTACT_DEADLINE: Duration = Duration::from_secs(8);
+
+/// What a client is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Announcements and statuses: news at once.
+    News,
+    /// Everything up to the end, once: the end soon.
+    Scan,
+    /// Manifests and chunks: throughput.
+    Bulk,
+    /// Announcements, manifests, chunks and statuses going out.
+    Produce,
+    /// Topics and their settings.
+    Administer,
+}
+
+/// The configuration for one purpose: our defaults, the operator's properties, then what the protocol relies on.
+pub(crate) fn config(kafka: &KafkaSettings, purpose: Purpose) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("client.id", "modelcast");
+    config.set("log.connection.close", "false");
+    // With librdkafka's default of 60 s a leader that is stopped, not killed, costs a minute.
+    config.set("socket.timeout.ms", "6000");
+    config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "2000");
+    match purpose {
+        Purpose::News => {
+            config.set("fetch.queue.backoff.ms", "10").set("queued.max.messages.kbytes", "4096");
+        }
+        Purpose::Scan => {
+            // The broker says that there is no more only after this wait.
+            config.set("fetch.wait.max.ms", "10").set("queued.max.messages.kbytes", "4096");
+        }
+        Purpose::Bulk => {
+            config.set("fetch.queue.backoff.ms", "10").set("queued.max.messages.kbytes", "16384");
+            config.set("fetch.message.max.bytes", "8388608").set("fetch.max.bytes", "16777216");
+        }
+        Purpose::Produce => {
+            config.set("linger.ms", "0").set("message.timeout.ms", "20000");
+            config.set("queue.buffering.max.kbytes", "32768");
+        }
+        Purpose::Administer => {}
+    }
+    for (key, value) in &kafka.properties {
+        config.set(key, value);
+    }
+    config.set("bootstrap.servers", &kafka.bootstrap_servers);
+    config.set("allow.auto.create.topics", "false");
+    match purpose {
+        Purpose::News | Purpose::Scan | Purpose::Bulk => {
+            // A dummy group: librdkafka wants one even for assign() without commits.
+            config.set("group.id", "modelcast").set("enable.auto.commit", "false");
+            config.set("auto.offset.reset", "error").set("enable.partition.eof", "true");
+            config.set("check.crcs", "true").set("isolation.level", "read_uncommitted");
+        }
+        Purpose::Produce => {
+            config.set("enable.idempotence", "true").set("acks", "all");
+        }
+        Purpose::Administer => {}
+    }
+    config
+}
+
+/// Makes a client; a property that librdkafka does not take is named.
+pub(crate) fn create<C: FromClientConfig>(config: &ClientConfig) -> Result<C, KafkaError> {
+    config.create().map_err(|error| KafkaError::Property { cause: error.to_string() })
+}
+
+/// Waits until a broker answers, or says which address does not. Blocks.
+pub(crate) fn contact(kafka: &KafkaSettings) -> Result<BaseConsumer, KafkaError> {
+    let consumer: BaseConsumer = create(&config(kafka, Purpose::News))?;
+    reach(kafka, consumer.client())?;
+    Ok(consumer)
+}
+
+fn reach<C: rdkafka::ClientContext>(kafka: &KafkaSettings, client: &Client<C>) -> Result<(), KafkaError> {
+    client.fetch_metadata(None, CONTACT_DEADLINE).map(|_| ()).map_err(|error| KafkaError::Unreachable {
+        servers: kafka.bootstrap_servers.clone(),
+        cause: error.to_string(),
+    })
+}

@@ -1,0 +1,137 @@
+//! Reading partitions of one topic from given offsets: no group, no commits.
+//!
+//! The end of a partition is librdkafka's EOF event, never offset arithmetic. Blocks: belongs on a thread of its own.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::{
+    Message as _, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    error::KafkaError as Rdkafka,
+    types::RDKafkaErrorCode as Code,
+};
+
+use super::{
+    connect::{self, Purpose},
+    error::{KafkaError, sorted},
+};
+use crate::settings::KafkaSettings;
+
+/// How long one look at the watermarks may take.
+const WATERMARK_DEADLINE: Duration = Duration::from_secs(6);
+
+/// Where to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    Beginning,
+    Offset(i64),
+}
+
+/// One record, copied out of librdkafka's buffers.
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    pub(crate) offset: i64,
+    pub(crate) key: Vec<u8>,
+    /// `None` for a tombstone.
+    pub(crate) value: Option<Vec<u8>>,
+}
+
+/// What a read gave.
+#[derive(Debug)]
+pub(crate) enum Read {
+    Record(Record),
+    /// A partition has no further record right now.
+    End,
+    /// Nothing within the time given.
+    Nothing,
+}
+
+/// Reads partitions `0..partitions` of one topic.
+pub(crate) struct Reader {
+    consumer: BaseConsumer,
+    topic: String,
+    servers: String,
+}
+
+impl Reader {
+    /// Starts reading.
+    pub(crate) fn open(
+        kafka: &KafkaSettings,
+        purpose: Purpose,
+        topic: &str,
+        partitions: i32,
+        from: From,
+    ) -> Result<Self, KafkaError> {
+        let consumer: BaseConsumer = connect::create(&connect::config(kafka, purpose))?;
+        let servers = kafka.bootstrap_servers.clone();
+        let reader = Self { consumer, topic: topic.to_owned(), servers };
+        reader.assign(partitions, from)?;
+        Ok(reader)
+    }
+
+    /// Goes on from another offset of partition 0.
+    pub(crate) fn jump(&self, from: From) -> Result<(), KafkaError> {
+        self.assign(1, from)
+    }
+
+    fn assign(&self, partitions: i32, from: From) -> Result<(), KafkaError> {
+        let offset = match from {
+            From::Beginning => Offset::Beginning,
+            From::Offset(offset) => Offset::Offset(offset),
+        };
+        let mut list = TopicPartitionList::new();
+        for partition in 0..partitions {
+            let added = list.add_partition_offset(&self.topic, partition, offset);
+            added.map_err(|error| sorted("an assignment", &error))?;
+        }
+        self.consumer.assign(&list).map_err(|error| sorted("an assignment", &error))
+    }
+
+    /// The next record, the end, or nothing within `timeout`.
+    pub(crate) fn read(&self, timeout: Duration) -> Result<Read, KafkaError> {
+        match self.consumer.poll(timeout) {
+            None => Ok(Read::Nothing),
+            Some(Ok(message)) => Ok(Read::Record(Record {
+                offset: message.offset(),
+                key: message.key().unwrap_or_default().to_vec(),
+                value: message.payload().map(<[u8]>::to_vec),
+            })),
+            Some(Err(Rdkafka::PartitionEOF(_))) => Ok(Read::End),
+            Some(Err(error)) => Err(self.explain(&error)),
+        }
+    }
+
+    /// The next record or end; an error when there is none until `deadline`.
+    pub(crate) fn read_until(&self, deadline: Instant) -> Result<Read, KafkaError> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.read(left.min(Duration::from_millis(500)))? {
+                Read::Nothing if left.is_zero() => {
+                    let what = format!("reading topic {}", self.topic);
+                    return Err(KafkaError::Transient { what, cause: "no answer in time".into() });
+                }
+                Read::Nothing => {}
+                read => return Ok(read),
+            }
+        }
+    }
+
+    /// Asks the broker for the first offset and the one after the last. Proves that it is there.
+    pub(crate) fn watermarks(&self) -> Result<(i64, i64), KafkaError> {
+        self.consumer
+            .fetch_watermarks(&self.topic, 0, WATERMARK_DEADLINE)
+            .map_err(|error| self.explain(&error))
+    }
+
+    fn explain(&self, error: &Rdkafka) -> KafkaError {
+        match error.rdkafka_error_code() {
+            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => {
+                KafkaError::OffsetGone { topic: self.topic.clone(), offset: -1 }
+            }
+            Some(Code::AllBrokersDown | Code::BrokerTransportFailure | Code::Resolve) => {
+                KafkaError::Unreachable { servers: self.servers.clone(), cause: error.to_string() }
+            }
+            _ => sorted(&format!("reading topic {}", self.topic), error),
+        }
+    }
+}

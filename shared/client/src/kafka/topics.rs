@@ -1,0 +1,169 @@
+//! Creating topics, and checking that those there are as the protocol wants them.
+
+use std::time::Duration;
+
+use modelcast_protocol::{ModelName, Namespace, topic::TopicSpec};
+use rdkafka::{
+    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
+    client::DefaultClientContext,
+    types::RDKafkaErrorCode as Code,
+};
+
+use super::{
+    connect::{self, Purpose},
+    error::{KafkaError, sorted},
+};
+use crate::settings::KafkaSettings;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What became of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Creation {
+    /// It was made.
+    Created,
+    /// It was there already.
+    Existed,
+}
+
+/// Creates the topics that are missing; gives each with what became of it.
+pub(crate) async fn create(
+    kafka: &KafkaSettings,
+    specs: &[TopicSpec],
+    replication: Option<i32>,
+) -> Result<Vec<(String, Creation)>, KafkaError> {
+    let admin = administer(kafka)?;
+    // -1 asks for the broker's own default.
+    let replication = replication.unwrap_or(-1);
+    let new: Vec<_> = specs
+        .iter()
+        .map(|spec| {
+            let topic = NewTopic::new(&spec.name, spec.partitions, TopicReplication::Fixed(replication));
+            spec.settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
+        })
+        .collect();
+    let options = AdminOptions::new().request_timeout(Some(DEADLINE)).operation_timeout(Some(DEADLINE));
+    let results = admin.create_topics(&new, &options).await.map_err(|error| sorted("new topics", &error))?;
+    results
+        .into_iter()
+        .map(|result| match result {
+            Ok(name) => Ok((name, Creation::Created)),
+            Err((name, Code::TopicAlreadyExists)) => Ok((name, Creation::Existed)),
+            Err((name, code)) => {
+                Err(KafkaError::Refused { what: format!("new topic {name}"), cause: code.to_string() })
+            }
+        })
+        .collect()
+}
+
+/// Checks partitions and settings of topics; the first that differs is the error, with the command that mends it.
+pub(crate) async fn check(kafka: &KafkaSettings, specs: &[TopicSpec]) -> Result<(), KafkaError> {
+    let admin = administer(kafka)?;
+    for spec in specs {
+        let found = partitions(kafka, &admin, spec)?;
+        if found != spec.partitions {
+            return Err(wrong(
+                kafka,
+                spec,
+                &format!("{found} partitions"),
+                &format!("{}", spec.partitions),
+                None,
+            ));
+        }
+    }
+    let resources: Vec<_> = specs.iter().map(|spec| ResourceSpecifier::Topic(&spec.name)).collect();
+    let options = AdminOptions::new().request_timeout(Some(DEADLINE));
+    let results = admin
+        .describe_configs(&resources, &options)
+        .await
+        .map_err(|error| sorted("topic settings", &error))?;
+    for (spec, result) in specs.iter().zip(results) {
+        let resource = match result {
+            Ok(resource) => resource,
+            // Who may only read may not be allowed to see settings; whoever publishes is.
+            Err(Code::TopicAuthorizationFailed) => continue,
+            Err(code) => {
+                let what = format!("settings of topic {}", spec.name);
+                return Err(KafkaError::Refused { what, cause: code.to_string() });
+            }
+        };
+        for (key, wanted) in &spec.settings {
+            let found = resource.get(key).and_then(|entry| entry.value.as_deref());
+            if found.is_some_and(|found| !same(found, wanted)) {
+                let found = format!("{key}={}", found.unwrap_or_default());
+                return Err(wrong(kafka, spec, &found, &format!("{key}={wanted}"), Some((key, wanted))));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The topics that a namespace needs for some models.
+pub(crate) fn specs(namespace: &Namespace, models: &[ModelName]) -> Vec<TopicSpec> {
+    use modelcast_protocol::topic::{announcements, audit, blobs, fleet};
+    let blobs = models.iter().map(|model| blobs(namespace, model));
+    [announcements(namespace), fleet(namespace), audit(namespace)].into_iter().chain(blobs).collect()
+}
+
+/// `compact,delete` and `delete,compact` say the same.
+fn same(found: &str, wanted: &str) -> bool {
+    let sorted = |list: &str| {
+        let mut parts: Vec<_> = list.split(',').map(|part| part.trim().to_owned()).collect();
+        parts.sort();
+        parts
+    };
+    sorted(found) == sorted(wanted)
+}
+
+fn administer(kafka: &KafkaSettings) -> Result<AdminClient<DefaultClientContext>, KafkaError> {
+    connect::create(&connect::config(kafka, Purpose::Administer))
+}
+
+fn partitions(
+    kafka: &KafkaSettings,
+    admin: &AdminClient<DefaultClientContext>,
+    spec: &TopicSpec,
+) -> Result<i32, KafkaError> {
+    let metadata =
+        admin.inner().fetch_metadata(Some(&spec.name), connect::CONTACT_DEADLINE).map_err(|error| {
+            KafkaError::Unreachable { servers: kafka.bootstrap_servers.clone(), cause: error.to_string() }
+        })?;
+    let topic = metadata.topics().iter().find(|topic| topic.name() == spec.name);
+    let count = topic.filter(|topic| topic.error().is_none()).map_or(0, |topic| topic.partitions().len());
+    if count == 0 {
+        return Err(KafkaError::MissingTopic { topic: spec.name.clone(), mend: create_command(kafka, spec) });
+    }
+    Ok(i32::try_from(count).unwrap_or(i32::MAX))
+}
+
+fn wrong(
+    kafka: &KafkaSettings,
+    spec: &TopicSpec,
+    found: &str,
+    wanted: &str,
+    setting: Option<(&str, &str)>,
+) -> KafkaError {
+    let servers = &kafka.bootstrap_servers;
+    let topic = &spec.name;
+    let mend = match setting {
+        Some((key, value)) => format!(
+            "kafka-configs.sh --bootstrap-server {servers} --alter --topic {topic} --add-config '{key}=[{value}]'"
+        ),
+        None => format!(
+            "kafka-topics.sh --bootstrap-server {servers} --delete --topic {topic} && {}",
+            create_command(kafka, spec)
+        ),
+    };
+    KafkaError::WrongTopic { topic: topic.clone(), found: found.into(), wanted: wanted.into(), mend }
+}
+
+fn create_command(kafka: &KafkaSettings, spec: &TopicSpec) -> String {
+    let base = format!(
+        "modelcast topics create --kafka {} --namespace {}",
+        kafka.bootstrap_servers, kafka.namespace
+    );
+    match spec.name.split_once(".blobs.") {
+        Some((_, model)) => format!("{base} --model {model}"),
+        None => base,
+    }
+}

@@ -1,0 +1,296 @@
+//! Announcing: the compare-and-set, and the outcome as the log tells it.
+
+use std::time::{Duration, Instant};
+
+use modelcast_protocol::{
+    Digest, Generation, ModelName,
+    announcement::{Frame, SealedAnnouncement},
+    change::Change,
+    desired::{DesiredState, Stamp},
+    fold::InForce,
+    outcome::{Verdict, judge},
+    topic,
+};
+use serde::Serialize;
+use tracing::{info, warn};
+
+use super::{Publisher, outcome::PublishError};
+use crate::{
+    announcements::AnnouncementLog,
+    catalog::blocking,
+    clock,
+    fleet::Fleet,
+    kafka::{KafkaError, producer::Producer},
+};
+
+/// How long an announcement is sent again before its outcome is unknown.
+const ANNOUNCE_DEADLINE: Duration = Duration::from_secs(60);
+/// How long one look at the log may take while an outcome is open.
+const LOOK_DEADLINE: Duration = Duration::from_secs(10);
+/// How often a change is decided again after others were first.
+const ATTEMPTS: usize = 20;
+
+/// An announcement that took force.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    /// Of which model.
+    pub model: ModelName,
+    /// At which generation.
+    pub generation: Generation,
+    /// The announcement.
+    pub digest: Digest,
+    /// The desired state that it announces.
+    pub state: DesiredState,
+    /// When its record was first sent, Unix milliseconds.
+    pub announced_at_unix_ms: u64,
+    /// Who was first before it went through, oldest first.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// Somebody else announced a generation first.
+#[derive(Debug, Clone, Serialize)]
+pub struct Conflict {
+    /// Which generation.
+    pub generation: Generation,
+    /// Their announcement.
+    pub announcement: Digest,
+    /// Who.
+    pub by: String,
+    /// What they changed.
+    pub summary: String,
+    /// Their reason.
+    pub reason: String,
+}
+
+/// One try at announcing.
+pub(super) enum Attempt {
+    Committed { generation: Generation, digest: Digest, announced_at_unix_ms: u64 },
+    Lost(Conflict),
+}
+
+impl Publisher {
+    /// Announces a change of a model's desired state. When somebody else is first, it is decided again on what they
+    /// announced, up to 20 times.
+    ///
+    /// # Errors
+    /// [`PublishError::Change`] when it makes no sense for what is in force; see [`PublishError`] for the others.
+    pub async fn change(
+        &self,
+        model: &ModelName,
+        change: &Change,
+        stamp: &Stamp,
+    ) -> Result<Committed, PublishError> {
+        self.check_topics(model).await?;
+        let mut conflicts = Vec::new();
+        loop {
+            let log = self.ready(model).await?;
+            let before = log.fold().in_force(model).cloned();
+            let state = change.apply(understood(before.as_ref())?, stamp, rand::random())?;
+            match self.announce(log, model, before.as_ref(), &state).await? {
+                Attempt::Committed { generation, digest, announced_at_unix_ms } => {
+                    let model = model.clone();
+                    return Ok(Committed {
+                        model,
+                        generation,
+                        digest,
+                        state,
+                        announced_at_unix_ms,
+                        conflicts,
+                    });
+                }
+                Attempt::Lost(conflict) => conflicts.push(conflict),
+            }
+            give_up(&mut conflicts)?;
+        }
+    }
+
+    /// What became of an announcement whose outcome was unknown.
+    ///
+    /// # Errors
+    /// [`PublishError::Kafka`] when the log cannot be read.
+    pub async fn settle(
+        &self,
+        model: &ModelName,
+        generation: Generation,
+        digest: Digest,
+    ) -> Result<Verdict, PublishError> {
+        Ok(judge(digest, generation, self.catalog().in_force(model).await?.as_ref()))
+    }
+
+    /// The log, read to its end, when it is safe to announce on top of it.
+    pub(super) async fn ready(&self, model: &ModelName) -> Result<AnnouncementLog, PublishError> {
+        let (log, fleet) = tokio::join!(self.catalog().log(), Fleet::read(self.catalog().kafka()));
+        let log = log?;
+        if let Some(unverified) = log.fold().unverified_ahead(model).last() {
+            let (offset, generation) = (unverified.offset, unverified.generation);
+            return Err(PublishError::UnverifiedRecord {
+                offset,
+                generation,
+                cause: unverified.cause.clone(),
+            });
+        }
+        let found = log.fold().in_force(model).map_or(Generation::ZERO, InForce::generation);
+        match fleet?.highest_generation(model) {
+            Some((reported, instance)) if reported > found => Err(PublishError::HistoryLost {
+                model: model.clone(),
+                instance: instance.to_string(),
+                reported,
+                found,
+            }),
+            _ => Ok(log),
+        }
+    }
+
+    /// Announces `state` as what follows `before`.
+    pub(super) async fn announce(
+        &self,
+        log: AnnouncementLog,
+        model: &ModelName,
+        before: Option<&InForce>,
+        state: &DesiredState,
+    ) -> Result<Attempt, PublishError> {
+        let sealed = self.seal(model, before, state)?;
+        let announced_at_unix_ms = clock::unix_ms();
+        let by = self.send_until_decided(log, model, &sealed).await?;
+        let (generation, digest) = (sealed.generation, sealed.digest);
+        match by {
+            None => {
+                info!(%model, %generation, summary = state.summary, "announced");
+                self.audit(model, &sealed).await;
+                Ok(Attempt::Committed { generation, digest, announced_at_unix_ms })
+            }
+            Some(conflict) => {
+                info!(%model, %generation, by = conflict.by, "somebody else announced first");
+                Ok(Attempt::Lost(conflict))
+            }
+        }
+    }
+
+    fn seal(
+        &self,
+        model: &ModelName,
+        before: Option<&InForce>,
+        state: &DesiredState,
+    ) -> Result<SealedAnnouncement, PublishError> {
+        let generation = before.map_or(Generation::ZERO, InForce::generation).next().ok_or_else(|| {
+            PublishError::Internal { what: "counting generations".into(), cause: "there are no more".into() }
+        })?;
+        let frame = Frame {
+            namespace: self.catalog().kafka().namespace.clone(),
+            model: model.clone(),
+            generation,
+            recent: before.map_or_else(Vec::new, InForce::recent_for_next),
+        };
+        Ok(frame.seal(state, &self.signing)?)
+    }
+
+    /// Sends the same signed bytes until the log says what became of them; gives who was first, if it was not us.
+    async fn send_until_decided(
+        &self,
+        log: AnnouncementLog,
+        model: &ModelName,
+        sealed: &SealedAnnouncement,
+    ) -> Result<Option<Conflict>, PublishError> {
+        let kafka = self.catalog().kafka();
+        let topic = topic::announcements(&kafka.namespace).name;
+        let deadline = Instant::now() + ANNOUNCE_DEADLINE;
+        let mut log = Some(log);
+        loop {
+            // A new producer each time: one that lost an acknowledgement may be stuck with a fatal error.
+            let sent = Producer::new(kafka)?.send(&topic, 0, model.as_str(), Some(&sealed.bytes)).await;
+            if let Err(error) = &sent
+                && !error.is_transient()
+            {
+                return Err(error.clone().into());
+            }
+            let looked = match sent {
+                Ok(offset) => self.look_past(log.take(), offset).await,
+                Err(error) => {
+                    warn!(%model, %error, "announcement not acknowledged, looking whether it is there");
+                    self.catalog().log().await
+                }
+            };
+            let error = match looked {
+                Ok(read) => {
+                    let in_force = read.fold().in_force(model);
+                    match judge(sealed.digest, sealed.generation, in_force) {
+                        Verdict::Committed => return Ok(None),
+                        Verdict::Conflict { by } => {
+                            return Ok(Some(conflict(sealed.generation, by, in_force)));
+                        }
+                        Verdict::Undecided => None,
+                    }
+                }
+                Err(error) => Some(error),
+            };
+            if Instant::now() >= deadline {
+                let cause = error.unwrap_or_else(|| KafkaError::Transient {
+                    what: "the announcement".into(),
+                    cause: "it is not in the log".into(),
+                });
+                return Err(PublishError::Unknown {
+                    model: model.clone(),
+                    generation: sealed.generation,
+                    digest: sealed.digest,
+                    cause: Box::new(cause),
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Reads a log on past an offset; reads it anew when it is not at hand any more.
+    async fn look_past(
+        &self,
+        log: Option<AnnouncementLog>,
+        offset: i64,
+    ) -> Result<AnnouncementLog, KafkaError> {
+        let Some(mut log) = log else { return self.catalog().log().await };
+        blocking("reading the announcements", move || {
+            log.read_past(offset, Instant::now() + LOOK_DEADLINE).map(|()| log)
+        })
+        .await
+    }
+
+    /// Copies a committed announcement for whoever wants the history. Its loss loses nothing that decides.
+    async fn audit(&self, model: &ModelName, sealed: &SealedAnnouncement) {
+        let kafka = self.catalog().kafka();
+        let topic = topic::audit(&kafka.namespace).name;
+        let sent = match Producer::new(kafka) {
+            Ok(producer) => producer.send(&topic, 0, model.as_str(), Some(&sealed.bytes)).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = sent {
+            warn!(%model, generation = %sealed.generation, %error, "committed, but not copied to the audit topic");
+        }
+    }
+}
+
+/// The desired state in force, when this program understands it.
+pub(super) fn understood(in_force: Option<&InForce>) -> Result<Option<&DesiredState>, PublishError> {
+    let Some(in_force) = in_force else { return Ok(None) };
+    match &in_force.announcement.body {
+        Ok(state) => Ok(Some(state)),
+        Err(error) => Err(PublishError::NotUnderstood { cause: error.to_string() }),
+    }
+}
+
+/// An error once others were first too often.
+pub(super) fn give_up(conflicts: &mut Vec<Conflict>) -> Result<(), PublishError> {
+    let count = conflicts.len();
+    match conflicts.pop_if(|_| count >= ATTEMPTS) {
+        Some(last) => Err(PublishError::Conflict(Box::new(last), count)),
+        None => Ok(()),
+    }
+}
+
+fn conflict(generation: Generation, announcement: Digest, in_force: Option<&InForce>) -> Conflict {
+    let theirs = in_force
+        .filter(|in_force| in_force.announcement.digest == announcement)
+        .and_then(|in_force| in_force.announcement.body.as_ref().ok());
+    let (by, summary, reason) = match theirs {
+        Some(state) => (state.stamp.author.clone(), state.summary.clone(), state.stamp.reason.clone()),
+        None => (format!("announcement {}", announcement.short()), String::new(), String::new()),
+    };
+    Conflict { generation, announcement, by, summary, reason }
+}

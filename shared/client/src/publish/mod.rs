@@ -1,0 +1,71 @@
+//! Publishing versions and changing what runs.
+//!
+//! [`Publisher::publish`] takes an artifact through the whole sequence: read, gates, chunks, manifest, read back,
+//! announce, outcome, audit. [`Publisher::change`] announces an operator's change. Both are a compare-and-set on the
+//! log: see `modelcast_protocol::fold`.
+//!
+//! # Invariants
+//! * Nothing is announced that was not read back from the brokers and verified as a subscriber would.
+//! * An outcome is judged by the log, never by an acknowledgement.
+//! * A change that lost is decided again on the state that won, never written over it.
+
+mod announce;
+mod gate;
+mod outcome;
+mod package;
+mod sequence;
+mod upload;
+
+pub use announce::{Committed, Conflict};
+pub use gate::{Direction, GatePolicy, GateResult, GateVerdict, MetricGate};
+pub use outcome::{Class, PublishError};
+pub use package::{PublishRequest, ScoreChampion};
+pub use sequence::{PublishEvent, Published, PublishedVersion};
+
+use modelcast_protocol::{
+    ModelName,
+    key::{SigningKey, TrustedKeys},
+};
+
+use crate::{
+    catalog::Catalog,
+    kafka::{KafkaError, topics},
+    settings::KafkaSettings,
+};
+
+/// Publishes versions and announces changes; cheap to clone.
+#[derive(Clone)]
+pub struct Publisher {
+    catalog: Catalog,
+    signing: SigningKey,
+}
+
+impl Publisher {
+    /// Makes contact with Kafka. The topics of a model are checked when something is published for it.
+    ///
+    /// The signing key is trusted too: a publisher that could not read its own announcements would be of no use.
+    ///
+    /// # Errors
+    /// [`KafkaError::Unreachable`] when no broker answers within 8 s; [`KafkaError::Property`] for a property that
+    /// librdkafka does not take.
+    pub async fn connect(
+        kafka: &KafkaSettings,
+        keys: &TrustedKeys,
+        signing: SigningKey,
+    ) -> Result<Self, KafkaError> {
+        let catalog = Catalog::connect(kafka, &keys.with(signing.public())).await?;
+        Ok(Self { catalog, signing })
+    }
+
+    /// Reads what is published, with the same connection settings and keys.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    async fn check_topics(&self, model: &ModelName) -> Result<(), KafkaError> {
+        let kafka = self.catalog.kafka();
+        let specs = topics::specs(&kafka.namespace, std::slice::from_ref(model));
+        topics::check(kafka, &specs).await
+    }
+}

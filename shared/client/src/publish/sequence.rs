@@ -1,0 +1,331 @@
+//! The publish sequence: read, gates, chunks, manifest, read back, announce, outcome, audit.
+
+use std::{sync::Arc, time::Duration};
+
+use modelcast_protocol::{
+    Digest, Generation, Version,
+    change::{Change, NewVersion},
+    desired::VersionEntry,
+    fold::InForce,
+    limits::{INLINE_ARTIFACT_MAX_BYTES, INLINE_MANIFEST_MAX_BYTES},
+    status::Phase,
+};
+use tokio::time::Instant;
+
+use super::{
+    Publisher,
+    announce::{Attempt, Conflict, give_up, understood},
+    gate::{Candidate, ChampionSide, GateResult, GateVerdict, judge, names},
+    outcome::PublishError,
+    package::{Measured, PublishRequest},
+    upload::Uploaded,
+};
+use crate::{admission::Refusal, catalog::blocking, loaded::LoadedModel};
+
+/// Hears what a publish does.
+pub type OnEvent = Arc<dyn Fn(PublishEvent) + Send + Sync>;
+
+/// A step of a publish.
+#[derive(Debug, Clone)]
+pub enum PublishEvent {
+    /// The announcement in force was read; `None` before the first.
+    Read(Option<Generation>),
+    /// The gates have spoken.
+    Gates(Vec<GateResult>),
+    /// Raw bytes acknowledged by the brokers so far.
+    Sent {
+        /// So many.
+        done_bytes: u64,
+        /// Of so many.
+        total_bytes: u64,
+    },
+    /// Chunks and manifest are there.
+    Uploaded {
+        /// Digest of the manifest.
+        manifest: Digest,
+        /// Bytes of all records sent.
+        bytes_sent: u64,
+    },
+    /// Reading the version back from the brokers.
+    ReadBack(Phase),
+    /// Somebody else announced first; it is decided again.
+    Conflict(Conflict),
+}
+
+/// What became of a publish.
+#[derive(Debug, Clone)]
+pub enum Published {
+    /// The champion is this artifact already, and reads back whole.
+    Unchanged {
+        /// Which version it is.
+        version: Version,
+        /// At which generation.
+        generation: Generation,
+        /// Digest of its manifest.
+        manifest: Digest,
+    },
+    /// Nothing was sent; this is what the gates said.
+    DryRun {
+        /// Each of them.
+        gates: Vec<GateResult>,
+        /// Size of the artifact.
+        artifact_bytes: u64,
+    },
+    /// A new version is in force.
+    Committed(Box<PublishedVersion>),
+}
+
+/// A version that was published.
+#[derive(Debug, Clone)]
+pub struct PublishedVersion {
+    /// Its number.
+    pub version: Version,
+    /// The generation that introduced it.
+    pub generation: Generation,
+    /// The announcement.
+    pub announcement: Digest,
+    /// Digest of its manifest.
+    pub manifest: Digest,
+    /// Digest of its artifact.
+    pub artifact: Digest,
+    /// Size of its artifact.
+    pub artifact_bytes: u64,
+    /// Chunks sent.
+    pub chunks_sent: usize,
+    /// Bytes of chunks and manifest sent.
+    pub bytes_sent: u64,
+    /// What the gates said.
+    pub gates: Vec<GateResult>,
+    /// When the announcement was first sent, Unix milliseconds.
+    pub announced_at_unix_ms: u64,
+    /// Who was first before it went through.
+    pub conflicts: Vec<Conflict>,
+    /// How long each stage took.
+    pub took: Vec<(&'static str, Duration)>,
+}
+
+impl Publisher {
+    /// Publishes a version: nothing is in force before all of it was read back and verified.
+    ///
+    /// # Errors
+    /// See [`PublishError`]; after [`PublishError::Unknown`] the version may be in force.
+    pub async fn publish(
+        &self,
+        request: PublishRequest,
+        on_event: OnEvent,
+    ) -> Result<Published, PublishError> {
+        check_overrides(&request)?;
+        self.check_topics(&request.model).await?;
+        let request = Arc::new(request);
+        let mut took = Took::new();
+        let (measured, tried) = try_out(&self.signing, &request).await?;
+        took.stage("try out");
+        let mut conflicts = Vec::new();
+        let mut uploaded: Option<Uploaded> = None;
+        loop {
+            let log = self.ready(&request.model).await?;
+            let before = log.fold().in_force(&request.model).cloned();
+            on_event(PublishEvent::Read(before.as_ref().map(InForce::generation)));
+            let champion = self.champion(&request, before.as_ref()).await?;
+            if let Some(unchanged) = unchanged(&request, &measured, champion.as_ref(), before.as_ref()) {
+                return Ok(unchanged);
+            }
+            let gates = gates(&request, &measured, champion.as_ref(), &tried);
+            drop(champion);
+            took.stage("gates");
+            on_event(PublishEvent::Gates(gates.clone()));
+            if request.dry_run {
+                return Ok(Published::DryRun { gates, artifact_bytes: measured.size_bytes });
+            }
+            if gates.iter().any(GateResult::is_failed) {
+                return Err(PublishError::Gates(gates));
+            }
+            // Before anything is sent: a change that makes no sense should cost no upload.
+            let probe = Change::Publish(new_version(&request, &measured, None)?);
+            probe.apply(understood(before.as_ref())?, &request.stamp, [0; 16])?;
+            let there = match uploaded.take() {
+                Some(there) => there,
+                None => self.upload_and_read_back(&request, &measured, &on_event, &mut took).await?,
+            };
+            let change = Change::Publish(new_version(&request, &measured, Some(&there))?);
+            let state = change.apply(understood(before.as_ref())?, &request.stamp, rand::random())?;
+            match self.announce(log, &request.model, before.as_ref(), &state).await? {
+                Attempt::Committed { generation, digest, announced_at_unix_ms } => {
+                    took.stage("announce");
+                    let version = state.versions.last().map_or(Version::FIRST, |entry| entry.version);
+                    return Ok(Published::Committed(Box::new(PublishedVersion {
+                        version,
+                        generation,
+                        announcement: digest,
+                        manifest: there.manifest.digest(),
+                        artifact: measured.digest,
+                        artifact_bytes: measured.size_bytes,
+                        chunks_sent: there.chunks_sent,
+                        bytes_sent: there.bytes_sent,
+                        gates,
+                        announced_at_unix_ms,
+                        conflicts,
+                        took: took.stages,
+                    })));
+                }
+                Attempt::Lost(conflict) => {
+                    on_event(PublishEvent::Conflict(conflict.clone()));
+                    conflicts.push(conflict);
+                    uploaded = Some(there);
+                }
+            }
+            give_up(&mut conflicts)?;
+        }
+    }
+
+    async fn upload_and_read_back(
+        &self,
+        request: &PublishRequest,
+        measured: &Measured,
+        on_event: &OnEvent,
+        took: &mut Took,
+    ) -> Result<Uploaded, PublishError> {
+        let uploaded = self.upload(request, measured, on_event).await?;
+        took.stage("upload");
+        drop(self.read_back(request, &uploaded, on_event).await?);
+        took.stage("read back");
+        Ok(uploaded)
+    }
+
+    /// The champion, fetched whole and admitted; the cause when it cannot be.
+    async fn champion(
+        &self,
+        request: &PublishRequest,
+        before: Option<&InForce>,
+    ) -> Result<Option<Result<LoadedModel, String>>, PublishError> {
+        let Some(before) = before else { return Ok(None) };
+        let Some(state) = understood(Some(before))? else { return Ok(None) };
+        let Some(entry) = state.entry(state.champion) else { return Ok(None) };
+        let entry: VersionEntry = entry.clone();
+        let silent = Arc::new(|_| {});
+        let generation = before.generation();
+        let champion =
+            self.catalog().version(&request.model, &entry, generation, &request.policy(), silent).await;
+        Ok(Some(champion.map_err(|error| error.to_string())))
+    }
+}
+
+/// Measures the artifact and tries it as a subscriber would, before anything is sent.
+async fn try_out(
+    signing: &modelcast_protocol::key::SigningKey,
+    request: &Arc<PublishRequest>,
+) -> Result<(Measured, Result<(), String>), PublishError> {
+    let (signing, request) = (signing.clone(), Arc::clone(request));
+    blocking("trying the artifact", move || {
+        let measured = request.measure()?;
+        let manifest = request.provisional_manifest(&measured).sign(&signing)?;
+        let policy = request.policy();
+        let tried = policy
+            .accept(manifest)
+            .and_then(|accepted| accepted.with(request.artifact.clone()).verify())
+            .and_then(|verified| verified.decode(&policy))
+            .and_then(crate::admission::DecodedModel::test)
+            .map(drop)
+            .map_err(|refusal: Refusal| refusal.to_string());
+        Ok::<_, PublishError>((measured, tried))
+    })
+    .await
+}
+
+fn unchanged(
+    request: &PublishRequest,
+    measured: &Measured,
+    champion: Option<&Result<LoadedModel, String>>,
+    before: Option<&InForce>,
+) -> Option<Published> {
+    let champion = champion?.as_ref().ok()?;
+    let same = champion.manifest().artifact == measured.digest && **champion.schema() == request.schema;
+    same.then(|| Published::Unchanged {
+        version: champion.version(),
+        generation: before.map_or(Generation::ZERO, InForce::generation),
+        manifest: champion.digest(),
+    })
+}
+
+fn gates(
+    request: &PublishRequest,
+    measured: &Measured,
+    champion: Option<&Result<LoadedModel, String>>,
+    tried: &Result<(), String>,
+) -> Vec<GateResult> {
+    let candidate = Candidate {
+        metrics: &request.metrics,
+        schema: &request.schema,
+        size_bytes: measured.size_bytes,
+        golden: tried.clone(),
+    };
+    let side = match champion {
+        Some(Ok(champion)) => {
+            let metrics = match &request.score_champion {
+                Some(score) => score(champion),
+                None => Err("no hold-out rows were given".to_owned()),
+            };
+            Some(ChampionSide { manifest: champion.manifest(), metrics })
+        }
+        Some(Err(_)) | None => None,
+    };
+    let mut gates = judge(&request.gates, &candidate, side.as_ref(), &request.overrides);
+    if let Some(Err(cause)) = champion {
+        let overridden = request.overrides.get("champion");
+        let verdict = if overridden.is_some() { GateVerdict::Overridden } else { GateVerdict::Failed };
+        let reason = overridden.map(|reason| format!("; overridden: {reason}")).unwrap_or_default();
+        let detail = format!("the champion does not read back, so nothing can be compared: {cause}{reason}");
+        gates.push(GateResult { gate: "champion".into(), verdict, detail });
+    }
+    gates
+}
+
+fn new_version(
+    request: &PublishRequest,
+    measured: &Measured,
+    uploaded: Option<&Uploaded>,
+) -> Result<NewVersion, PublishError> {
+    let inline_manifest = uploaded
+        .map(|uploaded| uploaded.manifest.bytes())
+        .filter(|bytes| bytes.len() <= INLINE_MANIFEST_MAX_BYTES)
+        .map(<[u8]>::to_vec);
+    let inline_artifact = match &inline_manifest {
+        Some(_) => request.artifact.small(INLINE_ARTIFACT_MAX_BYTES)?,
+        None => None,
+    };
+    Ok(NewVersion {
+        manifest: uploaded.map_or(measured.digest, |uploaded| uploaded.manifest.digest()),
+        manifest_offset: uploaded.map_or(0, |uploaded| uploaded.manifest_offset),
+        artifact: measured.digest,
+        inline_manifest,
+        inline_artifact,
+        role: request.role.clone(),
+    })
+}
+
+/// An override of a gate that does not exist is a typo, not a wish.
+fn check_overrides(request: &PublishRequest) -> Result<(), PublishError> {
+    let mut known = names(&request.gates);
+    known.push("champion".to_owned());
+    match request.overrides.keys().find(|name| !known.contains(name)) {
+        None => Ok(()),
+        Some(name) => Err(PublishError::UnknownGate { name: name.clone(), known: known.join(", ") }),
+    }
+}
+
+/// Times the stages.
+struct Took {
+    since: Instant,
+    stages: Vec<(&'static str, Duration)>,
+}
+
+impl Took {
+    fn new() -> Self {
+        Self { since: Instant::now(), stages: Vec::new() }
+    }
+
+    fn stage(&mut self, name: &'static str) {
+        self.stages.push((name, self.since.elapsed()));
+        self.since = Instant::now();
+    }
+}

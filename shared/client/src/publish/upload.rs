@@ -1,0 +1,145 @@
+//! Making a version available: chunks and manifest go to the model's blobs topic, and are read back.
+//!
+//! Announces nothing: until an announcement names it, a version is just bytes.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use modelcast_protocol::{
+    Generation, Version,
+    chunk::{ChunkTable, StoredChunk, store},
+    chunking::{ChunkSizes, cut},
+    desired::VersionEntry,
+    manifest::SignedManifest,
+    topic,
+};
+use tokio::task::JoinHandle;
+
+use super::{
+    Publisher,
+    outcome::PublishError,
+    package::{Measured, PublishRequest},
+    sequence::{OnEvent, PublishEvent},
+};
+use crate::{
+    kafka::{KafkaError, producer::Producer},
+    loaded::LoadedModel,
+};
+
+/// Chunks on their way at once: bounds memory to some 16 MB.
+const IN_FLIGHT: usize = 16;
+
+/// A version that subscribers could fetch.
+pub(super) struct Uploaded {
+    pub(super) manifest: SignedManifest,
+    pub(super) manifest_offset: i64,
+    pub(super) chunks_sent: usize,
+    pub(super) bytes_sent: u64,
+}
+
+impl Publisher {
+    /// Sends chunks and manifest with a new producer, so that nothing of an earlier publish is still on its way.
+    pub(super) async fn upload(
+        &self,
+        request: &PublishRequest,
+        measured: &Measured,
+        on_event: &OnEvent,
+    ) -> Result<Uploaded, PublishError> {
+        let kafka = self.catalog().kafka();
+        let topic = topic::blobs(&kafka.namespace, &request.model).name;
+        let producer = Producer::new(kafka)?;
+        let chunks = send_chunks(&producer, &topic, request, measured, on_event).await?;
+        let chunks_sent = chunks.entries.len();
+        let stored: u64 = chunks.entries.iter().map(|entry| u64::from(entry.stored_bytes)).sum();
+        let manifest = request.manifest(measured, chunks).sign(&self.signing)?;
+        let key = manifest.digest().to_hex();
+        let manifest_offset = producer.send(&topic, 0, &key, Some(manifest.bytes())).await?;
+        let bytes_sent = stored + manifest.bytes().len() as u64;
+        on_event(PublishEvent::Uploaded { manifest: manifest.digest(), bytes_sent });
+        Ok(Uploaded { manifest, manifest_offset, chunks_sent, bytes_sent })
+    }
+
+    /// Fetches an uploaded version from the brokers and admits it as a subscriber would.
+    pub(super) async fn read_back(
+        &self,
+        request: &PublishRequest,
+        uploaded: &Uploaded,
+        on_event: &OnEvent,
+    ) -> Result<LoadedModel, PublishError> {
+        // It has no number yet; the entry serves to find its records.
+        let entry = VersionEntry {
+            version: Version::FIRST,
+            manifest: uploaded.manifest.digest(),
+            manifest_offset: uploaded.manifest_offset,
+            artifact: uploaded.manifest.manifest().artifact,
+            published_at_unix_ms: request.stamp.at_unix_ms,
+        };
+        let on_phase = {
+            let on_event = Arc::clone(on_event);
+            Arc::new(move |phase| on_event(PublishEvent::ReadBack(phase)))
+        };
+        self.catalog()
+            .version(&request.model, &entry, Generation::ZERO, &request.policy(), on_phase)
+            .await
+            .map_err(PublishError::ReadBack)
+    }
+}
+
+async fn send_chunks(
+    producer: &Producer,
+    topic: &str,
+    request: &PublishRequest,
+    measured: &Measured,
+    on_event: &OnEvent,
+) -> Result<ChunkTable, PublishError> {
+    let mut table = ChunkTable::default();
+    let mut on_the_way: VecDeque<JoinHandle<Result<i64, KafkaError>>> = VecDeque::new();
+    let (mut acknowledged, mut done_bytes) = (0_usize, 0);
+    let mut stored = stored_chunks(request, measured.size_bytes);
+    loop {
+        let next = stored.recv().await.transpose()?;
+        let ended = next.is_none();
+        if let Some(StoredChunk { entry, bytes }) = next {
+            table.entries.push(entry);
+            let (producer, topic, key) = (producer.clone(), topic.to_owned(), entry.digest.to_hex());
+            on_the_way
+                .push_back(tokio::spawn(async move { producer.send(&topic, 0, &key, Some(&bytes)).await }));
+        }
+        while on_the_way.len() >= IN_FLIGHT || (ended && !on_the_way.is_empty()) {
+            let Some(sent) = on_the_way.pop_front() else { break };
+            let offset = sent.await.map_err(|error| PublishError::Internal {
+                what: "sending a chunk".into(),
+                cause: error.to_string(),
+            })??;
+            if let Some(entry) = table.entries.get_mut(acknowledged) {
+                entry.offset = Some(offset);
+                done_bytes += u64::from(entry.raw_bytes);
+            }
+            acknowledged += 1;
+            on_event(PublishEvent::Sent { done_bytes, total_bytes: measured.size_bytes });
+        }
+        if ended {
+            return Ok(table);
+        }
+    }
+}
+
+/// Cuts and compresses on a thread that may block; a few chunks ahead of the sender.
+fn stored_chunks(
+    request: &PublishRequest,
+    size_bytes: u64,
+) -> tokio::sync::mpsc::Receiver<std::io::Result<StoredChunk>> {
+    let (sender, receiver) = tokio::sync::mpsc::channel(2);
+    let artifact = request.artifact.clone();
+    tokio::task::spawn_blocking(move || {
+        let reader = match artifact.reader() {
+            Ok(reader) => reader,
+            Err(error) => return drop(sender.blocking_send(Err(error))),
+        };
+        for raw in cut(reader, ChunkSizes::for_artifact(size_bytes)) {
+            if sender.blocking_send(raw.map(|raw| store(&raw))).is_err() {
+                return; // the sender gave up
+            }
+        }
+    });
+    receiver
+}
