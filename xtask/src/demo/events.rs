@@ -55,12 +55,13 @@ fn phase(data: &str, model: &str) -> Option<String> {
         None => &data,
     };
     let phase = state.get("phase")?.as_str()?;
-    let detail = state.get("phase_detail").and_then(Value::as_str).filter(|detail| !detail.is_empty());
+    // The detail is a phrase of its own: `fetching 3 of 9 bytes`, `live`.
+    let detail = state.get("phase_detail").and_then(Value::as_str).unwrap_or_default();
+    let detail = detail.strip_prefix(phase).unwrap_or(detail).trim();
     let version = |key: &str| state.get(key)?.get("version")?.as_u64();
     let subject = if phase == "live" { version("served") } else { version("wanted") };
     let subject = subject.map(|version| format!(" version {version}")).unwrap_or_default();
-    let detail = detail.map(|detail| format!(" ({detail})")).unwrap_or_default();
-    Some(format!("{phase}{subject}{detail}"))
+    Some(if detail.is_empty() { format!("{phase}{subject}") } else { format!("{phase}{subject} ({detail})") })
 }
 
 #[cfg(test)]
@@ -69,9 +70,9 @@ mod tests {
 
     #[test]
     fn a_phase_names_the_version_it_is_about() {
-        let fetching = r#"{"model":"m","phase":"fetching","phase_detail":"3 of 9 MB","wanted":{"version":2},"served":{"version":1}}"#;
-        assert_eq!(phase(fetching, "m").as_deref(), Some("fetching version 2 (3 of 9 MB)"));
-        let live = r#"{"models":[{"model":"x","phase":"seen"},{"model":"m","phase":"live","phase_detail":null,"served":{"version":2}}]}"#;
+        let fetching = r#"{"model":"m","phase":"fetching","phase_detail":"fetching 3 of 9 bytes","wanted":{"version":2},"served":{"version":1}}"#;
+        assert_eq!(phase(fetching, "m").as_deref(), Some("fetching version 2 (3 of 9 bytes)"));
+        let live = r#"{"models":[{"model":"x","phase":"seen"},{"model":"m","phase":"live","phase_detail":"live","served":{"version":2}}]}"#;
         assert_eq!(phase(live, "m").as_deref(), Some("live version 2"));
         assert_eq!(phase(r#"{"models":[]}"#, "m"), None);
         assert_eq!(phase("no JSON", "m"), None);

@@ -52,7 +52,14 @@ impl Process {
         let log = logs.join(format!("{name}.log"));
         let create =
             |path: &Path| File::create(path).with_context(|| format!("cannot create {}", path.display()));
-        let child = bound_to_us(program)
+        let mut command = bound_to_us(program);
+        // What the user's own programs are told by the environment would go over the demo's configuration.
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MODELCAST_"))
+        {
+            command.env_remove(name);
+        }
+        let child = command
             .args(args)
             .current_dir(crate::broker::root())
             .process_group(0)
