@@ -108,12 +108,38 @@ fn violations(tree: &Tree) -> Vec<Violation> {
 mod tests {
     use super::*;
 
+    /// One violation of each rule, and the start of its line in the report.
     #[test]
-    fn violations_of_several_rules_are_reported_together_and_in_order() {
-        let tree = Tree::of(&[("trainer/src/util.rs", "use rdkafka::x;\n")]);
+    fn every_rule_is_asked_and_the_report_is_in_order() {
+        let crate_of = |name: &str, rest: &str| format!("[package]\nname = \"{name}\"\n{rest}");
+        let modest = crate_of("modelcast", "[dependencies]\ntrainer.workspace = true\n");
+        let later = format!("// {} it\n", concat!("TO", "DO"));
+        let tree = Tree::of(&[
+            ("README.md", "`docs/gone.md`\n`cargo xtask gone`\n"),
+            ("shared/client/Cargo.toml", &modest),
+            ("shared/client/src/a.rs", "//! A file that reads.\nuse rdkafka::x;\n"),
+            ("shared/client/src/b.rs", "use c;\n"),
+            ("shared/client/src/util.rs", "//! A file of leftovers.\n"),
+            ("shared/client/src/d.rs", &format!("//! A file that grew.\n{}", "\n".repeat(500))),
+            ("shared/client/src/e.rs", &format!("//! A file that waits.\n{later}")),
+        ]);
         let found: Vec<String> = violations(&tree).iter().map(ToString::to_string).collect();
-        assert!(found.len() >= 3, "{found:?}");
         assert!(found.is_sorted(), "{found:?}");
-        assert!(found.iter().any(|line| line.starts_with("trainer/src/util.rs:1: ")), "{found:?}");
+        for start in [
+            "README.md:1: `docs/gone.md` does not exist",
+            "README.md:2: `cargo xtask gone` does not exist",
+            "docs/protocol.md:1: is missing",
+            "shared/client/Cargo.toml:1: lacks",
+            "shared/client/Cargo.toml:4: `modelcast` must not depend on `trainer`",
+            "shared/client/src/a.rs:2: names `rdkafka`",
+            "shared/client/src/b.rs:1: does not start",
+            "shared/client/src/d.rs:501: 501 lines",
+            "shared/client/src/e.rs:2: ",
+            "shared/client/src/util.rs:1: a module must not be called",
+            "shared/protocol/tests/vectors/INDEX.json:1: is missing",
+        ] {
+            assert_eq!(found.iter().filter(|line| line.starts_with(start)).count(), 1, "{start}: {found:#?}");
+        }
+        assert_eq!(found.len(), 11, "{found:#?}");
     }
 }
