@@ -55,7 +55,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     std::env::set_current_dir(&args.data).with_context(|| format!("cannot enter {}", args.data.display()))?;
     let broker = build(address).await.with_context(|| format!("cannot open {}", args.data.display()))?;
     tokio::select! {
-        // Ends by itself on SIGINT (at once) and SIGTERM (open requests have 5 s).
+        // Ends by itself on SIGINT (at once) and SIGTERM (open connections have 5 s).
         ended = broker.main(Instant::now()) => { ended.context("the broker failed")?; }
         _ = announce_and_wait(address) => {}
     }
