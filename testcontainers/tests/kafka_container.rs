@@ -189,15 +189,20 @@ fn what_a_watchdog_could_not_remove_the_next_start_does() {
     // An owner like this process, but for a start time that no process has; and one of another machine.
     let owner = inspect("{{index .Config.Labels \"modelcast.owner\"}}");
     let (process, _started) = owner.rsplit_once(' ').unwrap();
-    let (_machine, elsewhere) = owner.split_once(' ').unwrap();
+    let (_machine, elsewhere) = process.split_once(' ').unwrap();
     let create = |owner: &str| docker(&["create", "--label", &format!("modelcast.owner={owner}"), &image]);
     let orphan = create(&format!("{process} 1"));
-    let foreign = create(&format!("another-machine {elsewhere}"));
+    let foreign = create(&format!("another-machine {elsewhere} 1"));
 
     let next = Kafka::start();
     let is_there = |id: &str| docker(&["ps", "--all", "--no-trunc", "--quiet"]).contains(id);
     let (orphan_is_there, foreign_is_there) = (is_there(&orphan), is_there(&foreign));
-    docker(&["rm", "--force", "--volumes", &foreign]);
+    // Also what should be gone: a failing test leaves nothing behind either.
+    for (id, _) in
+        [(&orphan, orphan_is_there), (&foreign, foreign_is_there)].iter().filter(|(_, there)| *there)
+    {
+        docker(&["rm", "--force", "--volumes", id]);
+    }
     next.unwrap();
     assert!(!orphan_is_there, "the orphan is still there");
     assert!(foreign_is_there, "another machine's container was removed");

@@ -1,0 +1,151 @@
+//! The Docker engine and the Kafka image that the tests use.
+//!
+//! Starts an engine where none answers, and has the image built where none can be pulled.
+//! Does not install anything (see `install`) and does not choose the image: `testcontainers/image/image.sh` does,
+//! for the tests as well as for this.
+//!
+//! # Invariants
+//! * An engine named in `DOCKER_HOST` is used or reported, never replaced by one of ours.
+//! * An engine started here is left running, and that is said.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use crate::broker::root;
+use crate::install::{self, Need, Policy};
+
+/// A started engine needs 2 s here; a loaded machine some more.
+const ENGINE_DEADLINE: Duration = Duration::from_secs(60);
+/// `image.sh choose`: there is no image yet, and it can be built.
+const NEEDS_BUILD: i32 = 3;
+/// Of an engine's log, when it failed.
+const LOG_LINES: usize = 15;
+
+/// Whether a Docker engine answers, here or where `DOCKER_HOST` says.
+pub(crate) fn answers() -> bool {
+    Command::new("docker")
+        .args(["version", "--format", "{{.Server.Version}}"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// Starts an engine when none answers.
+///
+/// # Errors
+/// When `DOCKER_HOST` names one that does not answer, when starting needs root, or when it does not come up.
+pub(crate) fn ensure_running() -> anyhow::Result<()> {
+    if answers() {
+        return Ok(());
+    }
+    if let Some(host) = std::env::var_os("DOCKER_HOST") {
+        bail!("no Docker answers at DOCKER_HOST={}", host.display());
+    }
+    if !install::is_root() {
+        eprintln!(
+            "no Docker answers, and starting it needs root; run this:\n\n    sudo systemctl start docker\n"
+        );
+        bail!("no Docker answers");
+    }
+    if Path::new("/run/systemd/system").exists() {
+        eprintln!("no Docker answers: starting it with systemctl; it is left running");
+        let status =
+            Command::new("systemctl").args(["start", "docker"]).status().context("cannot run systemctl")?;
+        return if status.success() {
+            wait_for_engine(None)
+        } else {
+            bail!("systemctl start docker: {status}")
+        };
+    }
+    mount_control_groups()?;
+    let log = target()?.join("dockerd.log");
+    let program = install::find_program("dockerd").context("dockerd is not installed")?;
+    let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+    // A session of its own: neither Ctrl-C nor the end of this terminal reaches it.
+    let child = Command::new("setsid")
+        .arg(program)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().context("cannot share the log")?)
+        .stderr(output)
+        .spawn()
+        .context("cannot start dockerd")?;
+    eprintln!(
+        "no Docker answers: started dockerd, process {}, log {}; it is left running, `kill {}` stops it",
+        child.id(),
+        log.display(),
+        child.id()
+    );
+    wait_for_engine(Some(&log))
+}
+
+/// Makes sure that there is a Kafka image, and names it.
+///
+/// # Errors
+/// When none can be pulled, and none can be built or what builds it may not be installed.
+pub(crate) fn ensure_image(policy: Policy) -> anyhow::Result<String> {
+    let (code, image) = image_script("choose")?;
+    match code {
+        Some(0) => Ok(image),
+        Some(NEEDS_BUILD) => {
+            install::ensure(&[Need::KafkaImage], policy)?;
+            match image_script("build")? {
+                (Some(0), image) => Ok(image),
+                _ => bail!("the Kafka image could not be built"),
+            }
+        }
+        _ => bail!("no Kafka image could be chosen"),
+    }
+}
+
+fn image_script(task: &str) -> anyhow::Result<(Option<i32>, String)> {
+    let script = root().join("testcontainers/image/image.sh");
+    let output = Command::new(&script)
+        .arg(task)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot run {}", script.display()))?;
+    Ok((output.status.code(), String::from_utf8_lossy(&output.stdout).trim().to_owned()))
+}
+
+fn wait_for_engine(log: Option<&Path>) -> anyhow::Result<()> {
+    let deadline = Instant::now() + ENGINE_DEADLINE;
+    while Instant::now() < deadline {
+        if answers() {
+            return Ok(());
+        }
+        std::thread::park_timeout(Duration::from_millis(200));
+    }
+    if let Some(log) = log {
+        let text = fs::read_to_string(log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        for line in lines.iter().skip(lines.len().saturating_sub(LOG_LINES)) {
+            eprintln!("    {line}");
+        }
+    }
+    bail!("Docker did not answer within {} s", ENGINE_DEADLINE.as_secs())
+}
+
+fn mount_control_groups() -> anyhow::Result<()> {
+    let mounted =
+        ["cgroup.controllers", "memory"].iter().any(|name| Path::new("/sys/fs/cgroup").join(name).exists());
+    if mounted {
+        return Ok(());
+    }
+    let Some(program) = install::find_program("cgroupfs-mount") else { return Ok(()) };
+    eprintln!("mounting the control groups, without which Docker runs nothing");
+    let status = Command::new(program).status().context("cannot run cgroupfs-mount")?;
+    if status.success() { Ok(()) } else { bail!("cgroupfs-mount ended with {status}") }
+}
+
+fn target() -> anyhow::Result<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    fs::create_dir_all(&target).with_context(|| format!("cannot create {}", target.display()))?;
+    Ok(target)
+}
