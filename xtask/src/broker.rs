@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{BufRead, BufReader, IsTerminal};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -33,24 +34,16 @@ pub(crate) struct Args {
     port: u16,
 }
 
-/// Builds the broker when it is not built, and runs it in the foreground.
+/// Builds the broker when it is not built, and becomes it: signals are the broker's own from then on.
 ///
 /// # Errors
-/// When it cannot be built or started, or ends other than by a signal or with success.
+/// When it cannot be built or started.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let Args { data, port } = args;
     let program = build()?;
-    let status = Command::new(&program)
-        .arg("--data")
-        .arg(&data)
-        .args(["--port", &port.to_string()])
-        .status()
-        .with_context(|| format!("cannot run {}", program.display()))?;
-    // Ctrl-C goes to the broker as well, which then ends with success.
-    if !status.success() {
-        bail!("modelcast-broker ended with {status}");
-    }
-    Ok(())
+    let mut command = Command::new(&program);
+    command.arg("--data").arg(&data).args(["--port", &port.to_string()]);
+    Err(command.exec()).with_context(|| format!("cannot run {}", program.display()))
 }
 
 /// Builds the embedded broker, some four minutes on two cores the first time, and says where it is.
