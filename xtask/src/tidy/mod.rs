@@ -1,8 +1,8 @@
 //! `cargo xtask tidy`: the rules of this repository that no compiler checks.
 //!
 //! Each rule is a file with a pure function from a [`Tree`] to its violations, and tests that plant one.
-//! Does not format, lint or build: see `cargo xtask ci`. That every setting stands in `config/` is tested by the
-//! crate that owns the settings, since only it can load the file.
+//! Does not format, lint or build: see `cargo xtask ci`. That the files in `config/` load is
+//! tested by the crate that owns the settings.
 //!
 //! # Invariants
 //! * All violations are reported, each with file and line, not only the first.
@@ -17,6 +17,7 @@ mod manifest;
 mod markdown;
 mod names;
 mod paths;
+mod settings;
 mod sizes;
 mod source;
 mod tree;
@@ -92,6 +93,7 @@ fn violations(tree: &Tree) -> Vec<Violation> {
         header::check(tree),
         unfinished::check(tree),
         paths::check(tree),
+        settings::check(tree),
         commands::check(tree, &xtask),
         wire::check(tree),
         vectors::check(tree),
@@ -121,6 +123,10 @@ mod tests {
             ("shared/client/src/b.rs", "use c;\n"),
             ("shared/client/src/util.rs", "//! A file of leftovers.\n"),
             ("shared/client/src/d.rs", &format!("//! A file that grew.\n{}", "\n".repeat(500))),
+            (
+                "operator/src/settings.rs",
+                "//! What can be set.\n#[serde(deny_unknown_fields)] struct S { a: u8 }\n",
+            ),
             ("shared/client/src/e.rs", &format!("//! A file that waits.\n{later}")),
         ]);
         let found: Vec<String> = violations(&tree).iter().map(ToString::to_string).collect();
@@ -128,6 +134,7 @@ mod tests {
         for start in [
             "README.md:1: `docs/gone.md` does not exist",
             "README.md:2: `cargo xtask gone` does not exist",
+            "config/operator.toml:1: is missing",
             "docs/protocol.md:1: is missing",
             "shared/client/Cargo.toml:1: lacks",
             "shared/client/Cargo.toml:4: `modelcast` must not depend on `trainer`",
@@ -140,6 +147,6 @@ mod tests {
         ] {
             assert_eq!(found.iter().filter(|line| line.starts_with(start)).count(), 1, "{start}: {found:#?}");
         }
-        assert_eq!(found.len(), 11, "{found:#?}");
+        assert_eq!(found.len(), 12, "{found:#?}");
     }
 }
