@@ -1,2 +1,38 @@
-//! Stub.
-fn main() {}
+//! The `modelcast` command: see and steer the fleet.
+//!
+//! In reading order: [`cli`] says what can be typed, [`settings`] what it runs with, [`verbs`] what each verb does.
+//! [`fleet`], [`version_list`], [`verification`] and [`change_report`] turn what was read into what is shown, as pure functions;
+//! [`table`], [`printable`] and [`stdout`] show it. [`failure`] says how the process ends.
+
+mod change_report;
+mod cli;
+mod failure;
+mod fleet;
+mod logging;
+mod printable;
+mod session;
+mod settings;
+mod stdout;
+mod table;
+mod verbs;
+mod verification;
+mod version_list;
+
+use std::{io::Write as _, process::ExitCode};
+
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // Wrong usage ends here, with exit code 2 and clap's suggestions.
+    let matches = cli::Cli::command().get_matches();
+    let cli = cli::Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    logging::start(&cli.common);
+    match verbs::run(&cli, &matches).await {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            let _ = std::io::stderr().write_all(failure.text().as_bytes());
+            failure.exit.into()
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Contact with Kafka for a verb: reading needs the trusted keys only, changing needs the signing key too.
+//!
+//! Turns the errors of the client crate into [`Failure`]s; every verb meets Kafka through here.
+
+use modelcast::{
+    Catalog, FetchError, KafkaError, PublishError, Publisher, publish::Class, settings::SettingsError,
+};
+use modelcast_protocol::{
+    ModelName,
+    desired::DesiredState,
+    fold::{Fold, InForce},
+};
+
+use anyhow::anyhow;
+
+use crate::{
+    failure::{Exit, Failure},
+    settings::Settings,
+};
+
+/// Reads what is published.
+pub(crate) async fn catalog(settings: &Settings) -> Result<Catalog, Failure> {
+    let keys = settings.keys.trusted()?;
+    Ok(Catalog::connect(&settings.kafka, &keys).await?)
+}
+
+/// Announces changes.
+pub(crate) async fn publisher(settings: &Settings) -> Result<Publisher, Failure> {
+    let keys = settings.keys.trusted()?;
+    let signing = settings.keys.signing()?;
+    Ok(Publisher::connect(&settings.kafka, &keys, signing).await?)
+}
+
+/// The announcement in force of a model that must be there.
+pub(crate) fn in_force<'a>(fold: &'a Fold, model: &ModelName) -> Result<&'a InForce, Failure> {
+    fold.in_force(model).ok_or_else(|| {
+        let ahead = fold.unverified_ahead(model).next();
+        match ahead {
+            Some(record) => Failure::new(
+                Exit::Refused,
+                anyhow!("nothing that is trusted here is announced for model {model}: {}", record.cause),
+            )
+            .advise("add the publisher's public key to [keys] trusted"),
+            None => unknown_model(model, fold.models().map(|(known, _)| known)),
+        }
+    })
+}
+
+/// No such model; names those that there are.
+pub(crate) fn unknown_model<'a>(model: &ModelName, known: impl Iterator<Item = &'a ModelName>) -> Failure {
+    let known: Vec<_> = known.map(ModelName::as_str).collect();
+    let error = anyhow!("nothing is known of model {model}");
+    let advice = match known.as_slice() {
+        [] => "publish a version first, or check --namespace: no model is announced in this one".to_owned(),
+        known => format!("models that are known: {}", known.join(", ")),
+    };
+    Failure::new(Exit::Refused, error).advise(advice)
+}
+
+/// What the announcement in force says, when this program understands it.
+pub(crate) fn understood(in_force: &InForce) -> Result<&DesiredState, Failure> {
+    in_force.announcement.body.as_ref().map_err(|error| {
+        Failure::new(Exit::Refused, anyhow!("the announcement in force is not understood: {error}"))
+            .advise("upgrade this program")
+    })
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        Self::new(Exit::Configuration, error)
+    }
+}
+
+impl From<KafkaError> for Failure {
+    fn from(error: KafkaError) -> Self {
+        let exit = match &error {
+            KafkaError::Unreachable { .. } | KafkaError::Transient { .. } => Exit::Unreachable,
+            KafkaError::Property { .. } => Exit::Configuration,
+            KafkaError::MissingTopic { .. } | KafkaError::WrongTopic { .. } => Exit::Refused,
+            KafkaError::Refused { .. } | KafkaError::OffsetGone { .. } => Exit::Failed,
+        };
+        let failure = Self::new(exit, error);
+        match exit {
+            Exit::Unreachable => failure.advise("check --kafka and [kafka], and whether the brokers run"),
+            _ => failure,
+        }
+    }
+}
+
+impl From<PublishError> for Failure {
+    fn from(error: PublishError) -> Self {
+        let error = match error {
+            PublishError::Kafka(error) => return error.into(),
+            error => error,
+        };
+        let exit = match error.class() {
+            Class::Unavailable => Exit::Unreachable,
+            Class::Conflict => Exit::Conflict,
+            Class::Refused => Exit::Refused,
+            Class::Unknown => Exit::Unknown,
+            Class::Failed => Exit::Failed,
+        };
+        let advice = match &error {
+            PublishError::Unknown { model, generation, digest, .. } => {
+                Some(format!("once Kafka answers again, run: modelcast settle {model} {generation} {digest}"))
+            }
+            PublishError::Conflict(..) => {
+                Some("look at `modelcast status` and `modelcast versions`, and decide again".to_owned())
+            }
+            PublishError::HistoryLost { .. } => {
+                Some("see \"History is lost or forked\" in docs/operations.md".to_owned())
+            }
+            _ => None,
+        };
+        Self { advice, ..Self::new(exit, error) }
+    }
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::Kafka(error) => error.into(),
+            error @ (FetchError::Refused(_) | FetchError::Store(_) | FetchError::Cancelled) => {
+                Self::new(Exit::Failed, error)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use modelcast_protocol::{Digest, Generation, Namespace, change::ChangeError};
+
+    use super::*;
+
+    fn model(name: &str) -> ModelName {
+        ModelName::parse(name).unwrap()
+    }
+
+    #[test]
+    fn each_error_ends_with_its_exit_code() {
+        let (what, cause) = (String::new(), String::new());
+        let (topic, mend) = ("t".to_owned(), "the command".to_owned());
+        for (error, exit) in [
+            (KafkaError::Unreachable { servers: "a:1".into(), cause: cause.clone() }, Exit::Unreachable),
+            (KafkaError::Transient { what: what.clone(), cause: cause.clone() }, Exit::Unreachable),
+            (KafkaError::Property { cause: cause.clone() }, Exit::Configuration),
+            (KafkaError::MissingTopic { topic, mend }, Exit::Refused),
+            (KafkaError::Refused { what, cause: cause.clone() }, Exit::Failed),
+        ] {
+            assert_eq!(Failure::from(error.clone()).exit, exit, "{error}");
+            assert_eq!(Failure::from(PublishError::Kafka(error.clone())).exit, exit, "{error}");
+        }
+        assert_eq!(Failure::from(PublishError::Change(ChangeError::NoModel)).exit, Exit::Refused);
+        assert_eq!(Failure::from(SettingsError::NoSigningKey).exit, Exit::Configuration);
+    }
+
+    #[test]
+    fn an_unknown_outcome_prints_the_command_that_settles_it() {
+        let failure = Failure::from(PublishError::Unknown {
+            model: model("house"),
+            generation: Generation::new(9),
+            digest: Digest::of(b"x"),
+            cause: Box::new(KafkaError::Transient { what: "it".into(), cause: "timeout".into() }),
+        });
+        assert_eq!(failure.exit, Exit::Unknown);
+        let command = format!("modelcast settle house 9 {}", Digest::of(b"x"));
+        assert!(failure.advice.unwrap().ends_with(&command));
+    }
+
+    #[test]
+    fn a_model_that_is_not_there_lists_those_that_are() {
+        let known = [model("cancer"), model("house")];
+        let failure = unknown_model(&model("hous"), known.iter());
+        assert_eq!(failure.exit, Exit::Refused);
+        assert!(failure.text().contains("hous\n") && failure.text().contains("cancer, house"));
+        let empty = Fold::new(Namespace::parse("test").unwrap());
+        assert!(in_force(&empty, &model("house")).unwrap_err().text().contains("--namespace"));
+    }
+}
