@@ -56,7 +56,97 @@ fn parse(name: &str) -> Option<ImageName> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use tempfile::TempDir;
+
     use super::*;
+
+    const OFFICIAL: &str = "apache/kafka:4.1.1";
+
+    /// A `docker` with the images of a file, and a registry that answers when another file is there.
+    const FAKE_DOCKER: &str = r#"#!/bin/sh
+cd "$(dirname "$0")"
+case "$1 $2" in
+  "version --format") echo 1 ;;
+  "image inspect") grep -qxF "$3" images ;;
+  "manifest inspect") [ -e registry ] || { echo "no such host" >&2; exit 1; } ;;
+  "pull --quiet") echo "$3" >>images ;;
+  *) echo "unexpected: $*" >&2; exit 2 ;;
+esac
+"#;
+
+    /// A machine on which `image.sh choose` runs.
+    struct Machine(TempDir);
+
+    impl Machine {
+        fn with_images(images: &[&str]) -> Self {
+            let folder = TempDir::new().unwrap();
+            fs::write(folder.path().join("images"), images.join("\n")).unwrap();
+            let docker = folder.path().join("docker");
+            fs::write(&docker, FAKE_DOCKER).unwrap();
+            fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).unwrap();
+            Self(folder)
+        }
+
+        fn registry_answers(&self) {
+            fs::write(self.0.path().join("registry"), "").unwrap();
+        }
+
+        /// The exit code, the image, and what was said.
+        fn choose(&self, variable: &str) -> (Option<i32>, String, String) {
+            let output = Command::new(SCRIPT)
+                .arg("choose")
+                .env("PATH", format!("{}:/usr/bin:/bin", self.0.path().display()))
+                .env("CARGO_TARGET_DIR", self.0.path().join("target"))
+                .env("MODELCAST_KAFKA_IMAGE", variable)
+                .output()
+                .unwrap();
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+            (output.status.code(), text(&output.stdout), text(&output.stderr))
+        }
+    }
+
+    #[test]
+    fn the_variable_goes_before_everything() {
+        let (code, image, _) = Machine::with_images(&[OFFICIAL]).choose("my/kafka:1");
+        assert_eq!((code, image.as_str()), (Some(0), "my/kafka:1"));
+    }
+
+    #[test]
+    fn the_official_image_is_used_where_it_is_or_can_be_pulled() {
+        let (code, image, said) = Machine::with_images(&[OFFICIAL]).choose("");
+        assert_eq!((code, image.as_str()), (Some(0), OFFICIAL));
+        assert!(!said.contains("asking the registry"), "{said}");
+
+        let machine = Machine::with_images(&[]);
+        machine.registry_answers();
+        let (code, image, said) = machine.choose("");
+        assert_eq!((code, image.as_str()), (Some(0), OFFICIAL), "{said}");
+    }
+
+    #[test]
+    fn without_a_registry_the_built_image_is_used_and_the_registry_left_alone_for_an_hour() {
+        let machine = Machine::with_images(&[]);
+        let (code, image, said) = machine.choose("");
+        assert_eq!((code, image.as_str()), (Some(3), ""));
+        assert!(said.contains("no such host"), "{said}");
+        let built =
+            said.lines().find_map(|line| line.strip_prefix("kafka image: not modelcast-kafka:")).unwrap();
+        let built = format!("modelcast-kafka:{}", built.split(": ").next().unwrap());
+
+        fs::write(machine.0.path().join("images"), &built).unwrap();
+        machine.registry_answers();
+        let (code, image, said) = machine.choose("");
+        assert_eq!((code, image), (Some(0), built));
+        assert!(said.contains("less than an hour ago") && said.contains("no such host"), "{said}");
+
+        let refusal = machine.0.path().join("target/kafka-image-not-pulled");
+        let old = std::time::SystemTime::now() - std::time::Duration::from_secs(3700);
+        fs::File::options().write(true).open(refusal).unwrap().set_modified(old).unwrap();
+        assert_eq!(machine.choose("").1, OFFICIAL);
+    }
 
     #[test]
     fn a_name_is_split_as_docker_splits_it() {
