@@ -137,6 +137,11 @@ impl AcceptedManifest {
 }
 
 impl FetchedBlob {
+    #[cfg(feature = "kafka")]
+    pub(crate) fn parts(&self) -> (SignedManifest, Artifact) {
+        (self.manifest.signed().clone(), self.artifact.clone())
+    }
+
     /// Checks size and digest of the artifact; reads it once.
     ///
     /// # Errors

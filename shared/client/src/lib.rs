@@ -1,6 +1,16 @@
-//! Publish model versions to Kafka, and subscribe to them live.
+//! Publish model versions to Kafka, and subscribe to them live: the crate that an application adds.
 //!
-//! The crate that an application adds.
+//! A [`Publisher`] makes a version current, all at once. A [`Subscriber`] follows what is current and gives a
+//! [`LiveModel`] for each model, which is swapped while it serves. `examples/live_service.rs` puts a live model into a
+//! service in 20 lines; `examples/test_without_kafka.rs` tests such a service. Without the default feature `kafka` an
+//! application links no Kafka, and has [`LiveModel::fixed`].
+//!
+//! In reading order: [`slot`] and [`live`] are what predictions see; [`admission`] is the gate before them;
+//! [`subscribe`] brings versions there; [`publish`] sends them; [`catalog`] and [`fleet`] read what is there.
+//!
+//! # Invariants
+//! * A prediction uses one snapshot: model, version and digest in one `Arc`.
+//! * The predict path never blocks, allocates or frees a model.
 
 pub mod admission;
 #[cfg(feature = "kafka")]
@@ -23,6 +33,8 @@ pub mod publish;
 pub mod settings;
 pub mod slot;
 #[cfg(feature = "kafka")]
+pub mod subscribe;
+#[cfg(feature = "kafka")]
 pub mod topics;
 pub mod traffic;
 
@@ -40,3 +52,5 @@ pub use modelcast_models as models;
 pub use modelcast_protocol as protocol;
 #[cfg(feature = "kafka")]
 pub use publish::{PublishError, PublishRequest, Published, Publisher};
+#[cfg(feature = "kafka")]
+pub use subscribe::{SubscribeError, Subscriber};

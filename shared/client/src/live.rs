@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use crate::{clock, loaded::LoadedModel, slot::ModelSlot, traffic::Traffic};
 
 /// Most rejections that a state remembers, newest last.
+#[cfg(feature = "kafka")]
 pub(crate) const REJECTIONS_KEPT: usize = 16;
 
 /// A model that is swapped while it serves; cheap to clone.

@@ -39,11 +39,13 @@ impl LoadedModel {
     }
 
     /// The same model at another generation; copies a pointer.
+    #[cfg(feature = "kafka")]
     pub(crate) fn at(&self, version: Version, generation: Generation) -> Self {
         Self { version, generation, core: Arc::clone(&self.core) }
     }
 
     /// Holders of the model itself, this one included.
+    #[cfg(feature = "kafka")]
     pub(crate) fn core_holders(&self) -> usize {
         Arc::strong_count(&self.core)
     }

@@ -11,7 +11,7 @@
 use std::{
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
@@ -48,9 +48,9 @@ impl ModelSlot {
 
     /// Makes a model the serving one. The one before stays resident until [`make_room`](Self::make_room).
     pub(crate) fn swap(&self, next: Arc<LoadedModel>) {
-        let same_model = |old: &LoadedModel| old.digest() == next.digest();
-        let Some(old) = self.serving.swap(Some(Arc::clone(&next))) else { return };
-        if same_model(&old) {
+        let digest = next.digest();
+        let Some(old) = self.serving.swap(Some(next)) else { return };
+        if old.digest() == digest {
             self.doom(old); // another generation of the same model: only the small wrapper goes
             return;
         }
@@ -61,6 +61,7 @@ impl ModelSlot {
     }
 
     /// The model that served before, if it is still resident and is the one asked for.
+    #[cfg(feature = "kafka")]
     pub(crate) fn resident(&self, wanted: modelcast_protocol::Digest) -> Option<Arc<LoadedModel>> {
         let serving = self.serving.load_full();
         let previous = self.previous.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -70,12 +71,13 @@ impl ModelSlot {
     /// Lets go of the model that served before and waits until its memory is free, before the next one is decoded.
     ///
     /// Gives `false` when a reader still holds it at the deadline. Blocks: not for the runtime's threads.
+    #[cfg(feature = "kafka")]
     pub(crate) fn make_room(&self, deadline: Duration) -> bool {
         let previous = self.previous.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(previous) = previous else { return true };
-        let until = Instant::now() + deadline;
+        let until = std::time::Instant::now() + deadline;
         while previous.core_holders() > 1 || Arc::strong_count(&previous) > 1 {
-            if Instant::now() >= until {
+            if std::time::Instant::now() >= until {
                 self.doom(previous);
                 return false;
             }
@@ -110,6 +112,7 @@ fn reap(doomed: &mpsc::Receiver<Arc<LoadedModel>>) {
 }
 
 /// Waits a moment on a thread that may block; not a wait for luck: the caller looks at a state and has a deadline.
+#[cfg(feature = "kafka")]
 fn pause() {
     thread::park_timeout(REAP_EVERY);
 }

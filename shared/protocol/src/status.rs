@@ -250,6 +250,16 @@ pub fn key(model: &ModelName, instance: &InstanceName) -> String {
     format!("{model}/{instance}")
 }
 
+/// The partition of a status record: BLAKE3 of the key, the first 8 bytes big-endian, modulo the partitions. All
+/// records of an instance must go to one partition, or compaction would keep several.
+#[must_use]
+pub fn partition(key: &str, partitions: i32) -> i32 {
+    let digest = Digest::of(key.as_bytes());
+    let [a, b, c, d, e, f, g, h, ..] = *digest.as_bytes();
+    let place = u64::from_be_bytes([a, b, c, d, e, f, g, h]) % u64::from(partitions.max(1).unsigned_abs());
+    i32::try_from(place).unwrap_or(0)
+}
+
 /// Reads the key of a status record.
 #[must_use]
 pub fn parse_key(key: &str) -> Option<(ModelName, InstanceName)> {

@@ -82,6 +82,11 @@ pub(crate) fn create<C: FromClientConfig>(config: &ClientConfig) -> Result<C, Ka
     config.create().map_err(|error| KafkaError::Property { cause: error.to_string() })
 }
 
+/// Finds a property that librdkafka does not take; contacts nobody.
+pub(crate) fn validate(kafka: &KafkaSettings) -> Result<(), KafkaError> {
+    create::<BaseConsumer>(&config(kafka, Purpose::News)).map(drop)
+}
+
 /// Waits until a broker answers, or says which address does not. Blocks.
 pub(crate) fn contact(kafka: &KafkaSettings) -> Result<BaseConsumer, KafkaError> {
     let consumer: BaseConsumer = create(&config(kafka, Purpose::News))?;

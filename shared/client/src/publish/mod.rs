@@ -20,7 +20,7 @@ pub use announce::{Committed, Conflict};
 pub use gate::{Direction, GatePolicy, GateResult, GateVerdict, MetricGate};
 pub use outcome::{Class, PublishError};
 pub use package::{PublishRequest, ScoreChampion};
-pub use sequence::{PublishEvent, Published, PublishedVersion};
+pub use sequence::{OnEvent, PublishEvent, Published, PublishedVersion};
 
 use modelcast_protocol::{
     ModelName,

@@ -1,0 +1,126 @@
+//! Reporting: one status record of a model on every change, and as a heartbeat.
+//!
+//! Reports what the live model says of itself; decides nothing. A report that cannot be sent is followed by the next.
+
+use std::time::Duration;
+
+use modelcast_protocol::{
+    codec::Record as _,
+    desired::Labels,
+    limits::REASON_MAX_BYTES,
+    resolve::Identity,
+    status::{self, HEARTBEAT_MS, Phase, Status, WARNINGS_MAX},
+    topic,
+};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval, sleep},
+};
+use tracing::{debug, warn};
+
+use crate::{
+    clock,
+    kafka::{KafkaError, producer::Producer},
+    live::LiveModel,
+    settings::KafkaSettings,
+};
+
+/// Shortest time between two reports: progress and bursts of changes are told in steps.
+const REPORT_EVERY: Duration = Duration::from_millis(50);
+
+/// Reports one model.
+pub(crate) struct Heartbeat {
+    kafka: KafkaSettings,
+    identity: Identity,
+    boot_id: String,
+    live: LiveModel,
+    producer: Option<Producer>,
+    sequence: u64,
+}
+
+impl Heartbeat {
+    pub(crate) fn new(kafka: KafkaSettings, identity: Identity, boot_id: String, live: LiveModel) -> Self {
+        Self { kafka, identity, boot_id, live, producer: None, sequence: 0 }
+    }
+
+    /// Reports until `stop`, then withdraws the record.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut changes = self.live.watch();
+        let mut ticks = interval(Duration::from_millis(HEARTBEAT_MS));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut quiet = false;
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                changed = changes.changed() => if changed.is_err() { return },
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+            changes.mark_unchanged();
+            let sent = self.report().await;
+            match sent {
+                Err(error) if !quiet => warn!(model = %self.live.name(), %error, "status not reported"),
+                Err(error) => debug!(model = %self.live.name(), %error, "status not reported"),
+                Ok(()) => {}
+            }
+            quiet = self.producer.is_none();
+            sleep(REPORT_EVERY).await;
+        }
+        if let Err(error) = self.withdraw().await {
+            debug!(model = %self.live.name(), %error, "status not withdrawn");
+        }
+    }
+
+    async fn report(&mut self) -> Result<(), KafkaError> {
+        self.sequence += 1;
+        let status = self.status();
+        let key = status.key();
+        let bytes = status.encode().map_err(|error| KafkaError::Refused {
+            what: "a status record".into(),
+            cause: error.to_string(),
+        })?;
+        self.send(&key, Some(&bytes)).await
+    }
+
+    async fn withdraw(&mut self) -> Result<(), KafkaError> {
+        let key = status::key(self.live.name(), &self.identity.instance);
+        tokio::time::timeout(Duration::from_secs(3), self.send(&key, None)).await.unwrap_or_else(|_| {
+            Err(KafkaError::Transient { what: "withdrawing the status".into(), cause: "no answer".into() })
+        })
+    }
+
+    async fn send(&mut self, key: &str, value: Option<&[u8]>) -> Result<(), KafkaError> {
+        let topic = topic::fleet(&self.kafka.namespace);
+        let producer = match self.producer.take() {
+            Some(producer) => producer,
+            None => Producer::new(&self.kafka)?,
+        };
+        producer.send(&topic.name, status::partition(key, topic.partitions), key, value).await?;
+        self.producer = Some(producer); // one that failed is not kept: it may be stuck with a fatal error
+        Ok(())
+    }
+
+    fn status(&self) -> Status {
+        let state = self.live.state();
+        let bounded = |text: &String| text.chars().take(REASON_MAX_BYTES / 4).collect();
+        let phase = match &state.phase {
+            Phase::Refused { stage, cause } => Phase::Refused { stage: *stage, cause: bounded(cause) },
+            phase => phase.clone(),
+        };
+        Status {
+            v: Status::VERSION,
+            model: self.live.name().clone(),
+            instance: self.identity.instance.clone(),
+            boot_id: self.boot_id.clone(),
+            sequence: self.sequence,
+            at_unix_ms: clock::unix_ms(),
+            labels: Labels::clone(&self.identity.labels),
+            phase,
+            wanted: state.wanted.map(|(wanted, _)| wanted),
+            served: state.served,
+            generation_seen: state.generation_seen,
+            announcement_seen: state.announcement_seen,
+            warnings: state.warnings.iter().take(WARNINGS_MAX).map(bounded).collect(),
+            traffic: self.live.traffic().report(),
+        }
+    }
+}
