@@ -145,13 +145,19 @@ fn is_allowed(rule: &Rule, path: &str, manifests: &[Manifest]) -> bool {
     rule.places.iter().any(|place| matches(place, path)) || (is_binary_rule && is_binary(path, manifests))
 }
 
-/// A crate that has no `lib.rs` is a binary in all its files; else `main.rs` and `bin/` are.
+/// A crate that has no `lib.rs` is a binary in all its files; else `main.rs`, what only it declares, and `bin/` are.
 fn is_binary(path: &str, manifests: &[Manifest]) -> bool {
     let owner = manifests
         .iter()
         .filter(|manifest| path.starts_with(&format!("{}/", manifest.folder)))
         .max_by_key(|manifest| manifest.folder.len());
-    owner.is_some_and(|owner| !owner.has_library) || BINARIES.iter().any(|place| matches(place, path))
+    let is_module_of = |owner: &Manifest| {
+        let source = path.strip_prefix(&format!("{}/src/", owner.folder));
+        let module = source.and_then(|source| source.split(['/', '.']).next());
+        module.is_some_and(|module| owner.binary_modules.iter().any(|own| own == module))
+    };
+    owner.is_some_and(|owner| !owner.has_library || is_module_of(owner))
+        || BINARIES.iter().any(|place| matches(place, path))
 }
 
 fn is_test_file(path: &str) -> bool {
@@ -222,6 +228,21 @@ mod tests {
         assert_eq!(found("shared/client/src/a.rs", "#[cfg(test)]\nmod tests { use anyhow::a; }"), 0);
         assert_eq!(found("shared/client/examples/a.rs", "use anyhow::a;"), 0);
         assert_eq!(found("shared/client/src/a.rs", "#[cfg(test)]\nmod tests { use rdkafka::a; }"), 1);
+    }
+
+    #[test]
+    fn a_module_of_the_binary_alone_is_binary_and_one_of_the_library_is_not() {
+        let found = |path: &str| {
+            let files = [
+                ("trainer/Cargo.toml", LIB),
+                ("trainer/src/lib.rs", "pub mod cycle;\n"),
+                ("trainer/src/main.rs", "mod cli;\nmod cycle;\n"),
+                (path, "use anyhow::a;"),
+            ];
+            check(&Tree::of(&files)).len()
+        };
+        assert_eq!((found("trainer/src/cli.rs"), found("trainer/src/cli/verbs.rs")), (0, 0));
+        assert_eq!((found("trainer/src/cycle.rs"), found("trainer/src/fit.rs")), (1, 1));
     }
 
     #[test]

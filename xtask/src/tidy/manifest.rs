@@ -3,6 +3,7 @@
 //! Read from the text of the tree, without cargo, so that a check can be tested on a planted manifest.
 
 use super::Violation;
+use super::source::without_comments_and_literals;
 use super::tree::{File, Tree};
 
 /// In which table a dependency stands.
@@ -30,6 +31,8 @@ pub(super) struct Manifest {
     pub(super) path: String,
     pub(super) package: String,
     pub(super) has_library: bool,
+    /// The modules that `main.rs` declares and `lib.rs` does not: the binary's own.
+    pub(super) binary_modules: Vec<String>,
     /// The names of what it builds to be run.
     pub(super) programs: Vec<String>,
     pub(super) dependencies: Vec<Dependency>,
@@ -60,8 +63,34 @@ fn manifest(tree: &Tree, file: &File, table: toml::Table) -> Option<Manifest> {
     }
     let folder = file.path.trim_end_matches("Cargo.toml").trim_end_matches('/').to_owned();
     let has_library = table.contains_key("lib") || tree.file(&format!("{folder}/src/lib.rs")).is_some();
+    let declared = |root: &str| {
+        let file = tree.file(&format!("{folder}/src/{root}"));
+        file.map(|file| modules(&file.text)).unwrap_or_default()
+    };
+    let (mut binary_modules, library_modules) = (declared("main.rs"), declared("lib.rs"));
+    binary_modules.retain(|name| !library_modules.contains(name));
     let programs = programs(tree, &folder, &package, &table);
-    Some(Manifest { folder, path: file.path.clone(), package, has_library, programs, dependencies, table })
+    Some(Manifest {
+        folder,
+        path: file.path.clone(),
+        package,
+        has_library,
+        binary_modules,
+        programs,
+        dependencies,
+        table,
+    })
+}
+
+/// The names that `mod name;` declares.
+fn modules(source: &str) -> Vec<String> {
+    let code = without_comments_and_literals(source);
+    let words: Vec<&str> = code.split_whitespace().collect();
+    let pairs = words.iter().zip(words.iter().skip(1));
+    pairs
+        .filter(|(word, _)| **word == "mod")
+        .filter_map(|(_, name)| Some(name.strip_suffix(';')?.to_owned()))
+        .collect()
 }
 
 fn programs(tree: &Tree, folder: &str, package: &str, table: &toml::Table) -> Vec<String> {
