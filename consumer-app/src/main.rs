@@ -1,2 +1,89 @@
-//! Stub.
-fn main() {}
+//! `consumer-app`: serves live models over HTTP. Reads the command line and settings, starts the log, runs the app.
+
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
+use consumer_app::{
+    app::{self, AppError},
+    cli::{Cli, Command, LogFormat, ServeArgs},
+    settings::Settings,
+};
+use tracing::info;
+use tracing_subscriber::EnvFilter;
+
+const DEFAULT_CONFIG: &str = "config/consumer-app.toml";
+/// Work that does not end by itself, such as a download, is left behind after this.
+const RUNTIME_DEADLINE: Duration = Duration::from_secs(2);
+
+const FAILED: u8 = 1;
+const SETTINGS_WRONG: u8 = 64;
+
+fn main() -> ExitCode {
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match cli.command {
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "consumer-app", &mut io::stdout());
+            ExitCode::SUCCESS
+        }
+        Command::Serve(args) => match serve(&args, matches.subcommand_matches("serve").unwrap_or(&matches)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        },
+    }
+}
+
+fn serve(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<()> {
+    start_log(args)?;
+    let settings =
+        Settings::read(config_file(args).as_deref(), args.overrides(matches)).map_err(AppError::from)?;
+    info!(version = env!("CARGO_PKG_VERSION"), instance = %settings.instance, "consumer-app starts");
+    for (key, value, source) in &settings.shown {
+        info!(key, value, source = source.name(), "setting");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ran = runtime.block_on(app::run(settings, say_listening));
+    runtime.shutdown_timeout(RUNTIME_DEADLINE);
+    Ok(ran?)
+}
+
+fn config_file(args: &ServeArgs) -> Option<PathBuf> {
+    let default = || Some(PathBuf::from(DEFAULT_CONFIG)).filter(|path| Path::exists(path));
+    args.config.clone().or_else(default)
+}
+
+fn start_log(args: &ServeArgs) -> anyhow::Result<()> {
+    let log =
+        tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(&args.log)?).with_writer(io::stderr);
+    match args.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+/// The one line on standard output: whoever starts this program with port 0 reads the address from it.
+fn say_listening(address: SocketAddr) {
+    let mut out = io::stdout();
+    if writeln!(out, "listening on http://{address}").and_then(|()| out.flush()).is_err() {
+        info!("nobody reads standard output");
+    }
+    info!(%address, "listening");
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    // Nothing else can be done when standard error is gone.
+    let _ = writeln!(
+        io::stderr(),
+        "error: {}",
+        error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    );
+    let is_settings = error.downcast_ref::<AppError>().is_some_and(AppError::is_settings);
+    ExitCode::from(if is_settings { SETTINGS_WRONG } else { FAILED })
+}

@@ -1,0 +1,29 @@
+//! An application that serves live models over HTTP.
+//!
+//! It subscribes to models, and answers with whichever version was admitted last: by the Open Inference Protocol for
+//! programs, by a page per model for people. What admits and swaps is the crate `modelcast`; here is what an
+//! application puts around it.
+//!
+//! In reading order: [`cli`] and [`settings`] say what is wanted; [`app`] is the story; [`served`] holds the models; [`server`],
+//! [`router`] and [`body`] take requests in; [`oip`] answers programs and [`page`] people; [`status`], [`events`] and
+//! [`metrics`] say how it goes; [`refusal`] is every way not to answer.
+//!
+//! # Invariants
+//! * One request uses one snapshot from start to end: no answer mixes two versions.
+//! * What a caller sends ends in an answer or a 4xx, within memory that is capped; never in a panic.
+
+pub mod app;
+pub mod body;
+pub mod cli;
+mod connections;
+pub mod events;
+pub mod metrics;
+pub mod oip;
+pub mod pace;
+pub mod page;
+pub mod refusal;
+pub mod router;
+pub mod served;
+pub mod server;
+pub mod settings;
+pub mod status;

@@ -1,0 +1,62 @@
+//! What a person may want to know of the version that answers: how well it did, and where it came from.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use modelcast::LoadedModel;
+
+use super::html::{Escaped, figure};
+
+/// Most metrics and parameters that are shown.
+const ENTRIES_MAX: usize = 24;
+
+/// The panel; the script replaces it when another version goes live.
+pub(super) fn render(model: &LoadedModel) -> String {
+    let manifest = model.manifest();
+    let lineage = &manifest.lineage;
+    let mut list = String::new();
+    // Writing to a string does not fail.
+    let mut entry = |name: &str, value: &str| {
+        let _ = write!(list, "<div><dt>{}</dt><dd>{}</dd></div>", Escaped(name), Escaped(value));
+    };
+    for (name, value) in manifest.metrics.iter().take(ENTRIES_MAX) {
+        entry(&metric_name(name), &figure(*value));
+    }
+    if !lineage.data_name.is_empty() {
+        entry("Data", &lineage.data_name);
+    }
+    if lineage.train_rows > 0 {
+        entry("Trained on", &format!("{} rows", grouped(lineage.train_rows)));
+    }
+    if lineage.test_rows > 0 {
+        entry("Measured on", &format!("{} rows", grouped(lineage.test_rows)));
+    }
+    if lineage.trained_at_unix_ms > 0 {
+        entry("Trained at", &time(lineage.trained_at_unix_ms));
+    }
+    entry("Format", &manifest.format);
+    entry("Artifact", &format!("{} bytes", grouped(manifest.size_bytes)));
+    entry("Generation", &model.generation().to_string());
+    format!(
+        "<details id=\"about\" class=\"card about\" open><summary>About this version</summary>\
+         <dl>{list}</dl><p class=\"digest\"><code>{}</code></p></details>",
+        model.digest()
+    )
+}
+
+/// A point in time for people; the script turns it into their own zone.
+pub(super) fn time(unix_ms: u64) -> String {
+    let timestamp = i64::try_from(unix_ms).ok().and_then(|millis| Timestamp::from_millisecond(millis).ok());
+    timestamp.map_or_else(|| "–".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M UTC").to_string())
+}
+
+/// Short metric names are abbreviations.
+fn metric_name(name: &str) -> String {
+    if name.len() <= 4 { name.to_uppercase() } else { super::html::humanized(name) }
+}
+
+fn grouped(count: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "shown to people")]
+    let count = count as f64;
+    figure(count.round())
+}

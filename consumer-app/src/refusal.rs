@@ -1,0 +1,205 @@
+//! Why a request gets no prediction, in the Open Inference Protocol's error form: `{"error": "..."}`.
+//!
+//! Says the HTTP status of each cause and names the field, position or limit. Does not log and does not count.
+//!
+//! # Invariants
+//! * What a caller did wrong is a 4xx; a 5xx is only ever ours: not ready, overloaded, or a model that failed.
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use modelcast_models::{PredictError, ValueError};
+use modelcast_protocol::{ModelName, Version};
+use serde_json::json;
+use thiserror::Error;
+
+/// Why a request is not answered.
+#[derive(Debug, Error)]
+pub enum Refusal {
+    /// No route of that method and path.
+    #[error("there is no {method} {path}")]
+    NoRoute {
+        /// The method asked with.
+        method: String,
+        /// The path asked for, shortened.
+        path: String,
+    },
+    /// This application does not serve that model.
+    #[error("there is no model {name:?} here; there is {known}")]
+    UnknownModel {
+        /// The name asked for, shortened.
+        name: String,
+        /// The names that are served.
+        known: String,
+    },
+    /// Another version is live.
+    #[error("model {model} does not serve version {asked:?}; it serves version {served}")]
+    NotServed {
+        /// The model.
+        model: ModelName,
+        /// The version asked for, shortened.
+        asked: String,
+        /// The version that is live.
+        served: Version,
+    },
+    /// No version of the model is live.
+    #[error("model {model} is not ready: {phase}")]
+    NotReady {
+        /// The model.
+        model: ModelName,
+        /// Where it stands.
+        phase: String,
+    },
+    /// Too many bytes.
+    #[error("the body is larger than {max_bytes} bytes (http.body_max_bytes)")]
+    BodyTooLarge {
+        /// The limit.
+        max_bytes: usize,
+    },
+    /// The body did not arrive in time.
+    #[error("the body did not arrive within {seconds} s (http.body_timeout_seconds)")]
+    BodyTimeout {
+        /// The limit.
+        seconds: u64,
+    },
+    /// The connection broke within the body.
+    #[error("the body broke off: {cause}")]
+    BodyBroken {
+        /// What the connection said.
+        cause: String,
+    },
+    /// Other requests' bodies take all the memory there is for them.
+    #[error("too many large requests at once: try again (http.bodies_max_bytes is {max_bytes})")]
+    Busy {
+        /// The limit on all bodies together.
+        max_bytes: usize,
+    },
+    /// No JSON, or not of a request's form; says line and column.
+    #[error("the body is no inference request: {cause}")]
+    Malformed {
+        /// What is wrong and where.
+        cause: String,
+    },
+    /// More rows than one request may have.
+    #[error("{rows} rows are more than {max} (http.rows_max)")]
+    TooManyRows {
+        /// The rows asked for.
+        rows: u64,
+        /// The limit.
+        max: usize,
+    },
+    /// A tensor does not fit the model.
+    #[error("{tensor}: {cause}")]
+    Tensor {
+        /// Its name, quoted.
+        tensor: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// Features without a tensor.
+    #[error("feature {feature:?} is missing{}", and_more(*.more))]
+    Missing {
+        /// Name of the first one missing.
+        feature: String,
+        /// How many more are missing.
+        more: usize,
+    },
+    /// A value does not fit its feature.
+    #[error("row {row}: {source}")]
+    Value {
+        /// Index of the row.
+        row: usize,
+        /// What is wrong, with the feature's name.
+        source: ValueError,
+    },
+    /// An output that the model does not have, or one that is asked for twice.
+    #[error("output {name:?} {cause}")]
+    Output {
+        /// The name asked for, shortened.
+        name: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The model gives no prediction for a row.
+    #[error("{}", predict_words(.source))]
+    Predict {
+        /// What the model said.
+        #[from]
+        source: PredictError,
+    },
+    /// The work was lost: a panic in a model of the application's own.
+    #[error("the prediction failed inside the application; its log says why")]
+    Lost,
+}
+
+impl Refusal {
+    /// The HTTP status of this refusal.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::NoRoute { .. } | Self::UnknownModel { .. } | Self::NotServed { .. } => {
+                StatusCode::NOT_FOUND
+            }
+            Self::NotReady { .. } | Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::BodyTooLarge { .. } | Self::TooManyRows { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyBroken { .. }
+            | Self::Malformed { .. }
+            | Self::Tensor { .. }
+            | Self::Missing { .. }
+            | Self::Value { .. }
+            | Self::Output { .. } => StatusCode::BAD_REQUEST,
+            Self::Predict { source } if asks_too_much(source) => StatusCode::BAD_REQUEST,
+            Self::Predict { .. } | Self::Lost => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// A tensor that does not fit, by its name.
+    #[must_use]
+    pub fn tensor(name: &str, cause: impl Into<String>) -> Self {
+        Self::Tensor { tensor: format!("tensor {:?}", shortened(name)), cause: cause.into() }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.status(), Json(json!({ "error": self.to_string() }))).into_response()
+    }
+}
+
+/// The start of a text that a caller sent: enough to recognise it by.
+#[must_use]
+pub fn shortened(text: &str) -> String {
+    const MAX_CHARS: usize = 80;
+    let mut start: String = text.chars().take(MAX_CHARS).collect();
+    if start.len() < text.len() {
+        start.push('…');
+    }
+    start
+}
+
+/// Whether the row's values, and not the model, are why there is no prediction.
+fn asks_too_much(error: &PredictError) -> bool {
+    match error {
+        PredictError::Overflow { .. } | PredictError::NotFinite { .. } => true,
+        PredictError::InRow { source, .. } => asks_too_much(source),
+        PredictError::RowWidth { .. }
+        | PredictError::OutputWidth { .. }
+        | PredictError::BatchRows { .. }
+        | PredictError::Category { .. }
+        | PredictError::Other(_) => false,
+    }
+}
+
+fn predict_words(error: &PredictError) -> String {
+    match error {
+        PredictError::InRow { row, source } => format!("row {row}: {}", predict_words(source)),
+        other => other.to_string(),
+    }
+}
+
+fn and_more(more: usize) -> String {
+    if more == 0 { String::new() } else { format!(", and {more} more") }
+}

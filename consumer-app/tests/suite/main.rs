@@ -1,0 +1,12 @@
+//! The application over real sockets, without Kafka: one binary for all of it.
+
+#[cfg(test)]
+mod browser;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod observe;
+#[cfg(test)]
+mod oip;
+#[cfg(test)]
+mod page;
