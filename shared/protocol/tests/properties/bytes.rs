@@ -8,6 +8,7 @@ use modelcast_protocol::{
     envelope::{self, Purpose},
     fold::{Fold, LogRecord},
     key::{SigningKey, TrustedKeys},
+    limits::CHUNK_MAX_BYTES,
     manifest::{Manifest, SignedManifest},
     status::{Status, parse_key},
 };
@@ -166,6 +167,17 @@ fn chunks_of_any_bytes_are_errors_or_the_stated_size() {
         }
         Ok(())
     });
+}
+
+#[test]
+fn a_chunk_never_becomes_larger_than_a_chunk_may_be() {
+    for (size, fits) in [(CHUNK_MAX_BYTES, true), (CHUNK_MAX_BYTES + 1, false), (64 * CHUNK_MAX_BYTES, false)]
+    {
+        let stored = zstd::bulk::compress(&vec![0; size], 1).unwrap();
+        let (stored_bytes, raw_bytes) = (stored.len().try_into().unwrap(), size.try_into().unwrap());
+        let entry = ChunkEntry { digest: Digest::of(&stored), stored_bytes, raw_bytes, offset: None };
+        assert_eq!(entry.load(&stored).is_ok(), fits, "{size}");
+    }
 }
 
 #[test]

@@ -8,14 +8,15 @@ use modelcast_protocol::{
     envelope::{self, HEADER_BYTES, Purpose},
     key::SigningKey,
     manifest::SignedManifest,
-    status::{Phase, Served, Stage, Status, StatusVersion, Traffic},
+    status::{self, Phase, Served, Stage, Status, StatusVersion, Traffic},
+    topic,
 };
 use serde_json::{Value, json};
 
 use crate::{
     describe,
     folder::{Vector, read},
-    scene::{SEEDS, Scene, frame, model, stamp, trusted},
+    scene::{SEEDS, Scene, frame, model, namespace, stamp, trusted},
 };
 
 /// What a record is, where it stands and under which key; `says` is filled in by decoding it.
@@ -89,10 +90,16 @@ fn record(place: Place, bytes: &[u8]) -> Vec<Vector> {
         "encodes_again": encodes_again,
         "says": says(record, &key, bytes),
     });
-    if record != "status" {
+    if record == "status" {
+        value["partition"] = partition(&key).into();
+    } else {
         value["envelope"] = describe::envelope(bytes);
     }
     vec![Vector::binary(name, bytes), Vector::json(name, &value)]
+}
+
+fn partition(key: &str) -> i32 {
+    status::partition(key, topic::fleet(&namespace()).partitions)
 }
 
 fn chunk_record(name: &str, chunk: &StoredChunk) -> Vec<Vector> {
@@ -138,6 +145,7 @@ pub(crate) fn check(description: &Value) {
         return check_chunk(description, &bytes);
     }
     assert_eq!(says(record, key, &bytes), description["says"], "{file}");
+    assert!(record != "status" || description["partition"] == partition(key), "{file}");
     if description["encodes_again"] == true {
         assert!(encoded_again(record, &bytes) == bytes, "{file} encodes to other bytes");
     }

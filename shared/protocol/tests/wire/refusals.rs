@@ -70,6 +70,10 @@ fn announcements(scene: &Scene) -> Vec<Wrong> {
     };
     let mut frame_version = good[HEADER_BYTES..].to_vec();
     frame_version[0] = 2;
+    let mut zero = good[HEADER_BYTES..].to_vec();
+    let generation = 1 + 1 + "modelcast".len() + 1 + "price".len();
+    assert_eq!(zero[generation..generation + 8], 1_u64.to_be_bytes());
+    zero[generation + 7] = 0;
     vec![
         price("refused-payload-bit", flipped(good, good.len() - 1)),
         price("refused-signature-bit", flipped(good, 20)),
@@ -85,6 +89,7 @@ fn announcements(scene: &Scene) -> Vec<Wrong> {
             "refused-frame-version",
             envelope::seal(Purpose::Announcement, &frame_version, &scene.publisher),
         ),
+        price("refused-generation-zero", envelope::seal(Purpose::Announcement, &zero, &scene.publisher)),
         price("refused-tombstone", Vec::new()),
     ]
 }
