@@ -53,7 +53,7 @@ impl Catalog {
     /// librdkafka does not take.
     pub async fn connect(kafka: &KafkaSettings, keys: &TrustedKeys) -> Result<Self, KafkaError> {
         let settings = kafka.clone();
-        blocking("the first contact", move || connect::contact(&settings).map(drop)).await?;
+        blocking("the first contact", move || connect::contact(&settings)).await?;
         Ok(Self { kafka: kafka.clone(), keys: keys.clone() })
     }
 

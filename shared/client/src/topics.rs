@@ -40,5 +40,5 @@ pub async fn check(kafka: &KafkaSettings, models: &[ModelName]) -> Result<(), Ka
 
 async fn reach(kafka: &KafkaSettings) -> Result<(), KafkaError> {
     let kafka = kafka.clone();
-    blocking("the first contact", move || connect::contact(&kafka).map(drop)).await
+    blocking("the first contact", move || connect::contact(&kafka)).await
 }

@@ -7,8 +7,12 @@
 use std::time::Duration;
 
 use rdkafka::{
-    ClientConfig, client::Client, config::FromClientConfig, consumer::BaseConsumer, consumer::Consumer as _,
+    ClientConfig, ClientContext,
+    config::{FromClientConfigAndContext, RDKafkaLogLevel},
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext},
+    error::KafkaError as Rdkafka,
 };
+use tracing::{debug, warn};
 
 use super::error::KafkaError;
 use crate::settings::KafkaSettings;
@@ -77,25 +81,45 @@ pub(crate) fn config(kafka: &KafkaSettings, purpose: Purpose) -> ClientConfig {
     config
 }
 
+/// Takes in what librdkafka says beside its answers. What matters comes as an answer too, and is told there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                warn!(facility, message, "librdkafka");
+            }
+            _ => debug!(facility, message, "librdkafka"),
+        }
+    }
+
+    fn error(&self, error: Rdkafka, reason: &str) {
+        debug!(%error, reason, "librdkafka");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+/// Our consumer.
+pub(crate) type Consumer = BaseConsumer<Quiet>;
+
 /// Makes a client; a property that librdkafka does not take is named.
-pub(crate) fn create<C: FromClientConfig>(config: &ClientConfig) -> Result<C, KafkaError> {
-    config.create().map_err(|error| KafkaError::Property { cause: error.to_string() })
+pub(crate) fn create<C: FromClientConfigAndContext<Quiet>>(config: &ClientConfig) -> Result<C, KafkaError> {
+    config.create_with_context(Quiet).map_err(|error| KafkaError::Property { cause: error.to_string() })
 }
 
 /// Finds a property that librdkafka does not take; contacts nobody.
 pub(crate) fn validate(kafka: &KafkaSettings) -> Result<(), KafkaError> {
-    create::<BaseConsumer>(&config(kafka, Purpose::News)).map(drop)
+    create::<Consumer>(&config(kafka, Purpose::News)).map(drop)
 }
 
 /// Waits until a broker answers, or says which address does not. Blocks.
-pub(crate) fn contact(kafka: &KafkaSettings) -> Result<BaseConsumer, KafkaError> {
-    let consumer: BaseConsumer = create(&config(kafka, Purpose::News))?;
-    reach(kafka, consumer.client())?;
-    Ok(consumer)
-}
-
-fn reach<C: rdkafka::ClientContext>(kafka: &KafkaSettings, client: &Client<C>) -> Result<(), KafkaError> {
-    client.fetch_metadata(None, CONTACT_DEADLINE).map(|_| ()).map_err(|error| KafkaError::Unreachable {
+pub(crate) fn contact(kafka: &KafkaSettings) -> Result<(), KafkaError> {
+    let consumer: Consumer = create(&config(kafka, Purpose::News))?;
+    let answer = consumer.client().fetch_metadata(None, CONTACT_DEADLINE);
+    answer.map(drop).map_err(|error| KafkaError::Unreachable {
         servers: kafka.bootstrap_servers.clone(),
         cause: error.to_string(),
     })

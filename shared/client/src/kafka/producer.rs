@@ -10,15 +10,15 @@ use rdkafka::{
 };
 
 use super::{
-    connect::{self, Purpose},
+    connect::{self, Purpose, Quiet},
     error::{KafkaError, sorted},
 };
 use crate::settings::KafkaSettings;
 
-/// A producer. A publish takes a new one, so that nothing of an earlier one is still on its way.
+/// A producer; cheap to clone. A publish takes a new one, so that nothing of an earlier one is still on its way.
 #[derive(Clone)]
 pub(crate) struct Producer {
-    producer: FutureProducer,
+    producer: FutureProducer<Quiet>,
 }
 
 impl Producer {

@@ -5,14 +5,12 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::{
-    Message as _, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer as _},
-    error::KafkaError as Rdkafka,
+    Message as _, Offset, TopicPartitionList, consumer::Consumer as _, error::KafkaError as Rdkafka,
     types::RDKafkaErrorCode as Code,
 };
 
 use super::{
-    connect::{self, Purpose},
+    connect::{self, Consumer, Purpose},
     error::{KafkaError, sorted},
 };
 use crate::settings::KafkaSettings;
@@ -48,7 +46,7 @@ pub(crate) enum Read {
 
 /// Reads partitions `0..partitions` of one topic.
 pub(crate) struct Reader {
-    consumer: BaseConsumer,
+    consumer: Consumer,
     topic: String,
     servers: String,
 }
@@ -62,8 +60,14 @@ impl Reader {
         partitions: i32,
         from: From,
     ) -> Result<Self, KafkaError> {
-        let consumer: BaseConsumer = connect::create(&connect::config(kafka, purpose))?;
+        let consumer: Consumer = connect::create(&connect::config(kafka, purpose))?;
         let servers = kafka.bootstrap_servers.clone();
+        // Before librdkafka knows the leader, its look for the first offset is tried again only after 500 ms.
+        let known = consumer.fetch_metadata(Some(topic), connect::CONTACT_DEADLINE);
+        known.map_err(|error| KafkaError::Unreachable {
+            servers: servers.clone(),
+            cause: error.to_string(),
+        })?;
         let reader = Self { consumer, topic: topic.to_owned(), servers };
         reader.assign(partitions, from)?;
         Ok(reader)

@@ -5,12 +5,11 @@ use std::time::Duration;
 use modelcast_protocol::{ModelName, Namespace, topic::TopicSpec};
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
-    client::DefaultClientContext,
     types::RDKafkaErrorCode as Code,
 };
 
 use super::{
-    connect::{self, Purpose},
+    connect::{self, Purpose, Quiet},
     error::{KafkaError, sorted},
 };
 use crate::settings::KafkaSettings;
@@ -115,13 +114,13 @@ fn same(found: &str, wanted: &str) -> bool {
     sorted(found) == sorted(wanted)
 }
 
-fn administer(kafka: &KafkaSettings) -> Result<AdminClient<DefaultClientContext>, KafkaError> {
+fn administer(kafka: &KafkaSettings) -> Result<AdminClient<Quiet>, KafkaError> {
     connect::create(&connect::config(kafka, Purpose::Administer))
 }
 
 fn partitions(
     kafka: &KafkaSettings,
-    admin: &AdminClient<DefaultClientContext>,
+    admin: &AdminClient<Quiet>,
     spec: &TopicSpec,
 ) -> Result<i32, KafkaError> {
     let metadata =

@@ -27,6 +27,8 @@ use crate::{
 const ANNOUNCE_DEADLINE: Duration = Duration::from_secs(60);
 /// How long one look at the log may take while an outcome is open.
 const LOOK_DEADLINE: Duration = Duration::from_secs(10);
+/// Pause before the same bytes are sent again.
+const SEND_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// How often a change is decided again after others were first.
 const ATTEMPTS: usize = 20;
 
@@ -80,13 +82,14 @@ impl Publisher {
         change: &Change,
         stamp: &Stamp,
     ) -> Result<Committed, PublishError> {
+        let producer = self.producer()?;
         self.check_topics(model).await?;
         let mut conflicts = Vec::new();
         loop {
             let log = self.ready(model).await?;
             let before = log.fold().in_force(model).cloned();
             let state = change.apply(understood(before.as_ref())?, stamp, rand::random())?;
-            match self.announce(log, model, before.as_ref(), &state).await? {
+            match self.announce(&producer, log, model, before.as_ref(), &state).await? {
                 Attempt::Committed { generation, digest, announced_at_unix_ms } => {
                     let model = model.clone();
                     return Ok(Committed {
@@ -144,6 +147,7 @@ impl Publisher {
     /// Announces `state` as what follows `before`.
     pub(super) async fn announce(
         &self,
+        producer: &Producer,
         log: AnnouncementLog,
         model: &ModelName,
         before: Option<&InForce>,
@@ -151,12 +155,12 @@ impl Publisher {
     ) -> Result<Attempt, PublishError> {
         let sealed = self.seal(model, before, state)?;
         let announced_at_unix_ms = clock::unix_ms();
-        let by = self.send_until_decided(log, model, &sealed).await?;
+        let by = self.send_until_decided(producer, log, model, &sealed).await?;
         let (generation, digest) = (sealed.generation, sealed.digest);
         match by {
             None => {
                 info!(%model, %generation, summary = state.summary, "announced");
-                self.audit(model, &sealed).await;
+                self.audit(producer, model, &sealed).await;
                 Ok(Attempt::Committed { generation, digest, announced_at_unix_ms })
             }
             Some(conflict) => {
@@ -187,6 +191,7 @@ impl Publisher {
     /// Sends the same signed bytes until the log says what became of them; gives who was first, if it was not us.
     async fn send_until_decided(
         &self,
+        producer: &Producer,
         log: AnnouncementLog,
         model: &ModelName,
         sealed: &SealedAnnouncement,
@@ -195,9 +200,9 @@ impl Publisher {
         let topic = topic::announcements(&kafka.namespace).name;
         let deadline = Instant::now() + ANNOUNCE_DEADLINE;
         let mut log = Some(log);
+        let mut producer = producer.clone();
         loop {
-            // A new producer each time: one that lost an acknowledgement may be stuck with a fatal error.
-            let sent = Producer::new(kafka)?.send(&topic, 0, model.as_str(), Some(&sealed.bytes)).await;
+            let sent = producer.send(&topic, 0, model.as_str(), Some(&sealed.bytes)).await;
             if let Err(error) = &sent
                 && !error.is_transient()
             {
@@ -235,7 +240,9 @@ impl Publisher {
                     cause: Box::new(cause),
                 });
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            // A new one: a producer that lost an acknowledgement may be stuck with a fatal error.
+            producer = Producer::new(kafka)?;
+            tokio::time::sleep(SEND_AGAIN_AFTER).await;
         }
     }
 
@@ -253,14 +260,9 @@ impl Publisher {
     }
 
     /// Copies a committed announcement for whoever wants the history. Its loss loses nothing that decides.
-    async fn audit(&self, model: &ModelName, sealed: &SealedAnnouncement) {
-        let kafka = self.catalog().kafka();
-        let topic = topic::audit(&kafka.namespace).name;
-        let sent = match Producer::new(kafka) {
-            Ok(producer) => producer.send(&topic, 0, model.as_str(), Some(&sealed.bytes)).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = sent {
+    async fn audit(&self, producer: &Producer, model: &ModelName, sealed: &SealedAnnouncement) {
+        let topic = topic::audit(&self.catalog().kafka().namespace).name;
+        if let Err(error) = producer.send(&topic, 0, model.as_str(), Some(&sealed.bytes)).await {
             warn!(%model, generation = %sealed.generation, %error, "committed, but not copied to the audit topic");
         }
     }

@@ -22,6 +22,8 @@ pub use outcome::{Class, PublishError};
 pub use package::{PublishRequest, ScoreChampion};
 pub use sequence::{OnEvent, PublishEvent, Published, PublishedVersion};
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use modelcast_protocol::{
     ModelName,
     key::{SigningKey, TrustedKeys},
@@ -29,7 +31,7 @@ use modelcast_protocol::{
 
 use crate::{
     catalog::Catalog,
-    kafka::{KafkaError, topics},
+    kafka::{KafkaError, producer::Producer, topics},
     settings::KafkaSettings,
 };
 
@@ -38,6 +40,8 @@ use crate::{
 pub struct Publisher {
     catalog: Catalog,
     signing: SigningKey,
+    /// The producer of the next publish: the broker takes half a second to give it its id.
+    spare: Arc<Mutex<Option<Producer>>>,
 }
 
 impl Publisher {
@@ -54,13 +58,21 @@ impl Publisher {
         signing: SigningKey,
     ) -> Result<Self, KafkaError> {
         let catalog = Catalog::connect(kafka, &keys.with(signing.public())).await?;
-        Ok(Self { catalog, signing })
+        let spare = Arc::new(Mutex::new(Some(Producer::new(kafka)?)));
+        Ok(Self { catalog, signing, spare })
     }
 
     /// Reads what is published, with the same connection settings and keys.
     #[must_use]
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// A producer that nobody used yet, so that nothing of an earlier publish is still on its way.
+    fn producer(&self) -> Result<Producer, KafkaError> {
+        let next = Producer::new(self.catalog.kafka())?;
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).replace(next);
+        spare.map_or_else(|| Producer::new(self.catalog.kafka()), Ok)
     }
 
     async fn check_topics(&self, model: &ModelName) -> Result<(), KafkaError> {

@@ -20,7 +20,7 @@ use super::{
     package::{Measured, PublishRequest},
     upload::Uploaded,
 };
-use crate::{admission::Refusal, catalog::blocking, loaded::LoadedModel};
+use crate::{admission::Refusal, catalog::blocking, kafka::producer::Producer, loaded::LoadedModel};
 
 /// Hears what a publish does.
 pub type OnEvent = Arc<dyn Fn(PublishEvent) + Send + Sync>;
@@ -115,6 +115,7 @@ impl Publisher {
         on_event: OnEvent,
     ) -> Result<Published, PublishError> {
         check_overrides(&request)?;
+        let producer = self.producer()?;
         self.check_topics(&request.model).await?;
         let request = Arc::new(request);
         let mut took = Took::new();
@@ -145,11 +146,13 @@ impl Publisher {
             probe.apply(understood(before.as_ref())?, &request.stamp, [0; 16])?;
             let there = match uploaded.take() {
                 Some(there) => there,
-                None => self.upload_and_read_back(&request, &measured, &on_event, &mut took).await?,
+                None => {
+                    self.upload_and_read_back(&producer, &request, &measured, &on_event, &mut took).await?
+                }
             };
             let change = Change::Publish(new_version(&request, &measured, Some(&there))?);
             let state = change.apply(understood(before.as_ref())?, &request.stamp, rand::random())?;
-            match self.announce(log, &request.model, before.as_ref(), &state).await? {
+            match self.announce(&producer, log, &request.model, before.as_ref(), &state).await? {
                 Attempt::Committed { generation, digest, announced_at_unix_ms } => {
                     took.stage("announce");
                     let version = state.versions.last().map_or(Version::FIRST, |entry| entry.version);
@@ -180,12 +183,13 @@ impl Publisher {
 
     async fn upload_and_read_back(
         &self,
+        producer: &Producer,
         request: &PublishRequest,
         measured: &Measured,
         on_event: &OnEvent,
         took: &mut Took,
     ) -> Result<Uploaded, PublishError> {
-        let uploaded = self.upload(request, measured, on_event).await?;
+        let uploaded = self.upload(producer, request, measured, on_event).await?;
         took.stage("upload");
         drop(self.read_back(request, &uploaded, on_event).await?);
         took.stage("read back");

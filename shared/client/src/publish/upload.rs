@@ -37,17 +37,17 @@ pub(super) struct Uploaded {
 }
 
 impl Publisher {
-    /// Sends chunks and manifest with a new producer, so that nothing of an earlier publish is still on its way.
+    /// Sends chunks and manifest.
     pub(super) async fn upload(
         &self,
+        producer: &Producer,
         request: &PublishRequest,
         measured: &Measured,
         on_event: &OnEvent,
     ) -> Result<Uploaded, PublishError> {
         let kafka = self.catalog().kafka();
         let topic = topic::blobs(&kafka.namespace, &request.model).name;
-        let producer = Producer::new(kafka)?;
-        let chunks = send_chunks(&producer, &topic, request, measured, on_event).await?;
+        let chunks = send_chunks(producer, &topic, request, measured, on_event).await?;
         let chunks_sent = chunks.entries.len();
         let stored: u64 = chunks.entries.iter().map(|entry| u64::from(entry.stored_bytes)).sum();
         let manifest = request.manifest(measured, chunks).sign(&self.signing)?;

@@ -105,7 +105,7 @@ impl NewsThread {
         if *checked {
             return Ok(());
         }
-        drop(connect::contact(&self.kafka)?);
+        connect::contact(&self.kafka)?;
         let models: Vec<_> = self.listeners.keys().cloned().collect();
         let specs = topics::specs(&self.kafka.namespace, &models);
         self.runtime.block_on(topics::check(&self.kafka, &specs))?;
