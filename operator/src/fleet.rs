@@ -62,6 +62,8 @@ pub(crate) struct ModelView {
     pub(crate) generation: Option<Generation>,
     /// Digest of the announcement in force.
     pub(crate) digest: Option<Digest>,
+    /// Where it stands in the announcements topic.
+    pub(crate) offset: Option<i64>,
     /// What everybody should run.
     pub(crate) champion: Option<Version>,
     /// What a cohort tries.
@@ -129,6 +131,7 @@ fn model_view(
         ok: instances.iter().all(|instance| instance.ok),
         generation: in_force.map(InForce::generation),
         digest: in_force.map(|in_force| in_force.announcement.digest),
+        offset: in_force.map(|in_force| in_force.offset),
         champion: state.map(|state| state.champion),
         challenger: state.and_then(|state| state.challenger.clone()),
         problems: problems(in_force, state, &instances, counts),

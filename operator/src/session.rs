@@ -3,10 +3,12 @@
 //! Turns the errors of the client crate into [`Failure`]s; every verb meets Kafka through here.
 
 use modelcast::{
-    Catalog, FetchError, KafkaError, PublishError, Publisher, publish::Class, settings::SettingsError,
+    Catalog, FetchError, KafkaError, PublishError, Publisher, fleet::Fleet, publish::Class,
+    settings::SettingsError,
 };
 use modelcast_protocol::{
-    ModelName,
+    Generation, ModelName,
+    change::ChangeError,
     desired::DesiredState,
     fold::{Fold, InForce},
 };
@@ -31,19 +33,33 @@ pub(crate) async fn publisher(settings: &Settings) -> Result<Publisher, Failure>
     Ok(Publisher::connect(&settings.kafka, &keys, signing).await?)
 }
 
-/// The announcement in force of a model that must be there.
-pub(crate) fn in_force<'a>(fold: &'a Fold, model: &ModelName) -> Result<&'a InForce, Failure> {
-    fold.in_force(model).ok_or_else(|| {
-        let ahead = fold.unverified_ahead(model).next();
-        match ahead {
-            Some(record) => Failure::new(
-                Exit::Refused,
-                anyhow!("nothing that is trusted here is announced for model {model}: {}", record.cause),
-            )
-            .advise("add the publisher's public key to [keys] trusted"),
-            None => unknown_model(model, fold.models().map(|(known, _)| known)),
+/// The announcement in force of a model that must be there. Where it is not, the fleet is asked: instances that have
+/// seen the model tell a lost history from a mistyped name.
+pub(crate) async fn in_force<'a>(
+    settings: &Settings,
+    fold: &'a Fold,
+    model: &ModelName,
+) -> Result<&'a InForce, Failure> {
+    match fold.in_force(model) {
+        Some(in_force) => Ok(in_force),
+        None => Err(not_announced(fold, &Fleet::read(&settings.kafka).await?, model)),
+    }
+}
+
+fn not_announced(fold: &Fold, fleet: &Fleet, model: &ModelName) -> Failure {
+    if let Some((reported, instance)) = fleet.highest_generation(model)
+        && reported > Generation::ZERO
+    {
+        let (model, instance) = (model.clone(), instance.to_string());
+        return PublishError::HistoryLost { model, instance, reported, found: Generation::ZERO }.into();
+    }
+    match fold.unverified_ahead(model).next() {
+        Some(record) => {
+            let error = anyhow!("nothing that is trusted here is announced for {model}: {}", record.cause);
+            Failure::new(Exit::Refused, error).advise("add the publisher's public key to [keys] trusted")
         }
-    })
+        None => unknown_model(model, fold.models().map(|(known, _)| known)),
+    }
 }
 
 /// No such model; names those that there are.
@@ -81,7 +97,10 @@ impl From<KafkaError> for Failure {
         };
         let failure = Self::new(exit, error);
         match exit {
-            Exit::Unreachable => failure.advise("check --kafka and [kafka], and whether the brokers run"),
+            Exit::Unreachable => failure.advise(
+                "check --kafka and [kafka], and whether the brokers run; --log warn,librdkafka=info shows what the \
+                 client met on its way",
+            ),
             _ => failure,
         }
     }
@@ -107,6 +126,9 @@ impl From<PublishError> for Failure {
             PublishError::Conflict(..) => {
                 Some("look at `modelcast status` and `modelcast versions`, and decide again".to_owned())
             }
+            PublishError::Change(ChangeError::StillWanted { .. }) => {
+                Some("--instead V2 names what runs instead of the champion".to_owned())
+            }
             PublishError::HistoryLost { .. } => {
                 Some("see \"History is lost or forked\" in docs/operations.md".to_owned())
             }
@@ -129,7 +151,12 @@ impl From<FetchError> for Failure {
 
 #[cfg(test)]
 mod tests {
-    use modelcast_protocol::{Digest, Generation, Namespace, change::ChangeError};
+    use modelcast_protocol::{
+        Digest, InstanceName, Namespace,
+        codec::Record as _,
+        desired::Labels,
+        status::{Phase, Status, Traffic},
+    };
 
     use super::*;
 
@@ -175,6 +202,35 @@ mod tests {
         assert_eq!(failure.exit, Exit::Refused);
         assert!(failure.text().contains("hous\n") && failure.text().contains("cancer, house"));
         let empty = Fold::new(Namespace::parse("test").unwrap());
-        assert!(in_force(&empty, &model("house")).unwrap_err().text().contains("--namespace"));
+        let failure = not_announced(&empty, &Fleet::default(), &model("house"));
+        assert!(failure.text().contains("--namespace"), "{}", failure.text());
+    }
+
+    #[test]
+    fn a_model_that_only_instances_know_has_lost_its_history() {
+        let status = Status {
+            v: Status::VERSION,
+            model: model("house"),
+            instance: InstanceName::parse("app-1").unwrap(),
+            boot_id: "aaaa".into(),
+            sequence: 1,
+            at_unix_ms: 0,
+            labels: Labels::new(),
+            phase: Phase::Waiting,
+            wanted: None,
+            served: None,
+            generation_seen: Generation::new(8),
+            announcement_seen: None,
+            warnings: Vec::new(),
+            traffic: Traffic::default(),
+        };
+        let mut fleet = Fleet::default();
+        fleet.take(status.key().as_bytes(), Some(&status.encode().unwrap()));
+        let empty = Fold::new(Namespace::parse("test").unwrap());
+        let failure = not_announced(&empty, &fleet, &model("house"));
+        assert_eq!(failure.exit, Exit::Refused);
+        for part in ["history lost", "app-1", "generation 8", "docs/operations.md"] {
+            assert!(failure.text().contains(part), "{part:?} is not in {}", failure.text());
+        }
     }
 }

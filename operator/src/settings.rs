@@ -96,7 +96,7 @@ fn log(settings: &Settings, path: Option<&PathBuf>, present: &toml::Table, match
     let own = [
         ("keys.trusted", trusted.join(", ")),
         ("keys.signing", signing.unwrap_or_default()),
-        ("author", settings.author.clone().unwrap_or_default()),
+        ("author", settings.author(None)),
     ];
     for (key, value) in own {
         let source = if has(present, key) { "file" } else { "default" };

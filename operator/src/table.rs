@@ -8,6 +8,9 @@ use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 
 use crate::printable::printable;
 
+/// A terminal that is narrower, or does not know its width, shows long lines better than columns of one letter.
+const WRAP_MIN_COLUMNS: u16 = 72;
+
 /// Where a table goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
@@ -78,7 +81,12 @@ pub(crate) fn render(look: Look, header: &[&str], rows: Vec<Vec<Field>>) -> Stri
     match look {
         Look::Terminal(_) => {
             table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-            table.set_content_arrangement(ContentArrangement::Dynamic);
+            let wraps = table.width().is_some_and(|width| width >= WRAP_MIN_COLUMNS);
+            table.set_content_arrangement(if wraps {
+                ContentArrangement::Dynamic
+            } else {
+                ContentArrangement::Disabled
+            });
         }
         Look::Plain => {
             table.load_style(presets::NOTHING).force_no_tty();

@@ -8,6 +8,7 @@ use modelcast_protocol::{
     Digest, Generation, ModelName, Version,
     announcement::Announcement,
     desired::{DesiredState, Stamp},
+    fold::InForce,
     manifest::Manifest,
 };
 use serde::Serialize;
@@ -26,6 +27,8 @@ pub(crate) struct VersionList {
     pub(crate) generation: Generation,
     /// Digest of the announcement in force.
     pub(crate) digest: Digest,
+    /// Where it stands in the announcements topic.
+    pub(crate) offset: i64,
     /// What everybody runs.
     pub(crate) champion: Version,
     /// Newest first.
@@ -134,7 +137,7 @@ pub(crate) fn publishers<'a>(
 
 /// The list for the announcement in force.
 pub(crate) fn list(
-    announcement: &Announcement,
+    in_force: &InForce,
     state: &DesiredState,
     publishers: &BTreeMap<Version, Stamp>,
     mut described: BTreeMap<Version, Described>,
@@ -167,9 +170,10 @@ pub(crate) fn list(
     }));
     versions.sort_by_key(|row| std::cmp::Reverse(row.version));
     VersionList {
-        model: announcement.frame.model.clone(),
-        generation: announcement.frame.generation,
-        digest: announcement.digest,
+        model: in_force.announcement.frame.model.clone(),
+        generation: in_force.generation(),
+        digest: in_force.announcement.digest,
+        offset: in_force.offset,
         champion: state.champion,
         versions,
     }
@@ -193,11 +197,13 @@ pub(crate) fn render(list: &VersionList, look: Look) -> String {
         ["version", "published (UTC)", "marks", "manifest", "author", "reason", "metrics"];
     let rows = list.versions.iter().map(row).collect();
     format!(
-        "{}\n\n{}: generation {}, champion {}\n",
+        "{}\n\n{}: generation {} at offset {}, champion {}, {}\n",
         table::render(look, &HEADER, rows),
         list.model,
         list.generation,
-        list.champion
+        list.offset,
+        list.champion,
+        list.digest
     )
 }
 

@@ -95,9 +95,11 @@ pub(super) fn view(
     let right = matches!(standing, Standing::Live | Standing::Waiting);
     let contested = report.holders == Holders::TakeTurns;
     let ok = standing == Standing::Silent || (right && !contested && history_lost.is_none());
+    // The instance has usually noticed by itself, and says so among its warnings.
+    let says_so = status.warnings.iter().any(|warning| warning.starts_with("history "));
     let own = [
         refusal(wants, status),
-        history_lost.clone(),
+        history_lost.clone().filter(|_| !says_so),
         contested.then(|| "several processes take turns under this name".to_owned()),
         (standing == Standing::Silent).then(|| format!("last heard of {} ago", age(heard_ms_ago))),
         clock(status, now_unix_ms),

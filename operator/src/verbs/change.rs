@@ -4,7 +4,7 @@ use modelcast::{PublishError, clock, publish::Committed};
 use modelcast_protocol::{
     ModelName,
     change::{Change, ChangeError},
-    desired::Stamp,
+    desired::{Pin, Stamp},
     fold::InForce,
 };
 
@@ -27,7 +27,7 @@ pub(super) async fn announce(
     let publisher = session::publisher(settings).await?;
     // Read for the report only: the change itself is decided on what is in force when it is announced.
     let fold = publisher.catalog().fold().await?;
-    let before = session::in_force(&fold, model)?;
+    let before = session::in_force(settings, &fold, model).await?;
     let stamp = Stamp {
         author: settings.author(args.author.as_deref()),
         reason: args.reason.clone(),
@@ -36,7 +36,7 @@ pub(super) async fn announce(
     let report = match publisher.change(model, change, &stamp).await {
         Ok(committed) => committed_report(before, committed),
         Err(PublishError::Change(ChangeError::AlreadySo { what })) => {
-            unchanged_report(model, before, what, stamp)
+            unchanged_report(model, before, change, &what, stamp)
         }
         Err(error) => return Err(error.into()),
     };
@@ -63,19 +63,37 @@ fn committed_report(before: &InForce, committed: Committed) -> ChangeReport {
     }
 }
 
-fn unchanged_report(model: &ModelName, before: &InForce, what: String, stamp: Stamp) -> ChangeReport {
+fn unchanged_report(
+    model: &ModelName,
+    before: &InForce,
+    change: &Change,
+    what: &str,
+    stamp: Stamp,
+) -> ChangeReport {
     let state = before.announcement.body.as_ref().ok();
-    let pins = state.map(|state| state.pins.as_slice()).unwrap_or_default();
+    // A target that is not pinned may be a typo of one that is.
+    let pins = match (change, state) {
+        (Change::Unpin { .. }, Some(state)) => pins(&state.pins),
+        _ => String::new(),
+    };
     ChangeReport {
         model: model.clone(),
         outcome: Outcome::Unchanged,
         previous_generation: before.generation(),
         generation: before.generation(),
         digest: before.announcement.digest,
-        summary: what,
-        changes: pins.iter().map(|pin| format!("{} is pinned to {}", pin.target, pin.version)).collect(),
+        summary: format!("{what}{pins}"),
+        changes: Vec::new(),
         overtaken_by: Vec::new(),
         champion: state.map(|state| state.champion),
         stamp,
     }
+}
+
+fn pins(pins: &[Pin]) -> String {
+    if pins.is_empty() {
+        return "; nothing is pinned".to_owned();
+    }
+    let pins: Vec<_> = pins.iter().map(|pin| format!("{} to version {}", pin.target, pin.version)).collect();
+    format!("; pinned are: {}", pins.join(", "))
 }

@@ -1,6 +1,11 @@
 //! `modelcast topics create` and `check`: the topics of a namespace, and their settings.
 
-use modelcast::topics::{self, Creation};
+use std::time::{Duration, Instant};
+
+use modelcast::{
+    KafkaError,
+    topics::{self, Creation},
+};
 use modelcast_protocol::ModelName;
 
 use crate::{
@@ -10,6 +15,11 @@ use crate::{
     settings::Settings,
     stdout,
 };
+
+/// How long a broker may take to hear of a new topic.
+const KNOWN_EVERYWHERE_DEADLINE: Duration = Duration::from_secs(15);
+/// Pause between two looks.
+const LOOK_PAUSE: Duration = Duration::from_millis(200);
 
 /// Creates or checks.
 pub(super) async fn run(settings: &Settings, verb: &TopicsVerb) -> Result<Exit, Failure> {
@@ -29,9 +39,22 @@ async fn create(settings: &Settings, args: &TopicsCreateArgs) -> Result<Exit, Fa
         stdout::text(&format!("{word}  {topic}\n"))?;
     }
     // One that existed may have been made by somebody else, with settings of their own.
-    topics::check(&settings.kafka, &args.models).await?;
+    check_new(settings, &args.models).await?;
     stdout::text("all are as they must be\n")?;
     Ok(Exit::Done)
+}
+
+/// Checks topics that a broker may not have heard of yet: the controller made them a moment ago.
+async fn check_new(settings: &Settings, models: &[ModelName]) -> Result<(), Failure> {
+    let deadline = Instant::now() + KNOWN_EVERYWHERE_DEADLINE;
+    loop {
+        match topics::check(&settings.kafka, models).await {
+            Err(KafkaError::MissingTopic { .. }) if Instant::now() < deadline => {
+                tokio::time::sleep(LOOK_PAUSE).await;
+            }
+            result => return Ok(result?),
+        }
+    }
 }
 
 async fn check(settings: &Settings, args: &TopicsCheckArgs) -> Result<Exit, Failure> {

@@ -36,7 +36,7 @@ use crate::{
 pub(super) async fn run(settings: &Settings, args: &VerifyArgs) -> Result<Exit, Failure> {
     let catalog = session::catalog(settings).await?;
     let fold = catalog.fold().await?;
-    let in_force = session::in_force(&fold, &args.model)?;
+    let in_force = session::in_force(settings, &fold, &args.model).await?;
     let state = session::understood(in_force)?;
     let entry = entry(state, args.version.unwrap_or(state.champion))?;
     let generation = in_force.generation();

@@ -19,12 +19,11 @@ use crate::{
 pub(super) async fn run(settings: &Settings, args: &VersionsArgs) -> Result<Exit, Failure> {
     let catalog = session::catalog(settings).await?;
     let fold = catalog.fold().await?;
-    let in_force = session::in_force(&fold, &args.model)?;
+    let in_force = session::in_force(settings, &fold, &args.model).await?;
     let state = session::understood(in_force)?;
     let described = describe(&catalog, &args.model, state).await;
-    let announcement = &in_force.announcement;
-    let publishers = version_list::publishers([announcement]);
-    let list = version_list::list(announcement, state, &publishers, described);
+    let publishers = version_list::publishers([&in_force.announcement]);
+    let list = version_list::list(in_force, state, &publishers, described);
     if args.json {
         stdout::json(&list)?;
     } else {

@@ -2,7 +2,7 @@
 
 use modelcast_protocol::{
     InstanceName, Namespace,
-    announcement::{self, Announcement, Frame},
+    announcement::{self, Frame},
     change::{Change, LeftVersion, NewRole, NewVersion},
     desired::{Cohort, Labels, PinTarget},
     key::{SigningKey, TrustedKeys},
@@ -27,7 +27,7 @@ fn publish(number: u8, role: NewRole) -> Change {
 }
 
 /// The announcements of these changes, one after the other, each by an author named for its place.
-fn announced(changes: &[Change]) -> Vec<Announcement> {
+fn announced(changes: &[Change]) -> Vec<InForce> {
     let key = SigningKey::from_seed(&[7; 32]);
     let trusted = TrustedKeys::new([key.public()]).unwrap();
     let mut state = None;
@@ -42,14 +42,16 @@ fn announced(changes: &[Change]) -> Vec<Announcement> {
         };
         let sealed = frame.seal(&next, &key).unwrap();
         state = Some(next);
-        announcement::open(&sealed.bytes, &trusted).unwrap()
+        let announcement = announcement::open(&sealed.bytes, &trusted).unwrap();
+        InForce { announcement, offset: 40, bytes: sealed.bytes }
     };
     changes.iter().enumerate().map(seal).collect()
 }
 
-fn listed(log: &[Announcement], described: BTreeMap<Version, Described>) -> VersionList {
+fn listed(log: &[InForce], described: BTreeMap<Version, Described>) -> VersionList {
     let last = log.last().unwrap();
-    list(last, last.body.as_ref().unwrap(), &publishers(log), described)
+    let publishers = publishers(log.iter().map(|in_force| &in_force.announcement));
+    list(last, last.announcement.body.as_ref().unwrap(), &publishers, described)
 }
 
 fn row(list: &VersionList, number: u64) -> &VersionRow {
@@ -80,7 +82,12 @@ fn every_mark_is_shown_newest_version_first() {
     assert_eq!(marks(2), "champion");
     assert_eq!(marks(1), "pinned: instance app-1");
     let text = render(&list, Look::Plain);
-    for part in ["challenger 10 %", "quarantined by author-5: why", "1970-01-01 00:00:01", "champion 2"] {
+    for part in [
+        "challenger 10 %",
+        "quarantined by author-5: why",
+        "1970-01-01 00:00:01",
+        "generation 6 at offset 40, champion 2",
+    ] {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
 }
@@ -93,7 +100,7 @@ fn a_version_is_credited_to_whoever_published_it_and_to_nobody_else() {
         Change::Rollback { to: None, left: LeftVersion::Keep },
         publish(3, NewRole::Champion),
     ]);
-    let authors = |log: &[Announcement]| -> Vec<_> {
+    let authors = |log: &[InForce]| -> Vec<_> {
         let list = listed(log, BTreeMap::new());
         list.versions.iter().map(|row| row.author.clone().unwrap_or_default()).collect()
     };
