@@ -209,7 +209,7 @@ fn tell_published(published: &Published, stage: &Stage) {
     let digest = report.get("artifact_digest").and_then(Value::as_str).unwrap_or("");
     let digest: String = digest.chars().take("blake3:".len() + 12).collect();
     let text = format!(
-        "version {} at generation {}: artifact {} of {} bytes, {} chunks, {} bytes sent",
+        "version {} at generation {}: artifact {} of {} bytes, {} chunk(s), {} bytes sent",
         published.version,
         number("generation"),
         digest,
