@@ -1,0 +1,36 @@
+//! Benchmarks, one subcommand each: figures for the docs, never checks.
+//!
+//! Runs the built programs on the embedded broker; `cargo xtask demo --once` builds both.
+#![expect(clippy::print_stdout, reason = "a benchmark's figures go to stdout")]
+
+mod apps;
+mod broker;
+mod live;
+mod made_up;
+
+use clap::{Parser, Subcommand};
+
+/// Measure Modelcast with the built programs on the embedded broker.
+#[derive(Debug, Parser)]
+#[command(name = "modelcast-bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// From before an announcement is sent to the first HTTP answer that names it, on the slower of two apps.
+    Live(live::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Live(args) => live::run(&args),
+    }
+}
+
+/// How this program, and the programs beside it, were built.
+fn profile() -> &'static str {
+    if cfg!(debug_assertions) { "debug" } else { "release" }
+}
