@@ -25,7 +25,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "modelcast-operator",
         ],
     ),
-    ("bench", &["modelcast-protocol", "modelcast-models", "modelcast", TEST_KIT]),
+    ("modelcast-bench", &["modelcast-protocol", "modelcast-models", "modelcast", TEST_KIT]),
     ("modelcast-broker", &[]),
     ("xtask", &[]),
 ];
