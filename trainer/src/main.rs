@@ -1,2 +1,30 @@
-//! Stub.
-fn main() {}
+//! The `trainer` command: dataset, train, evaluate, package, publish.
+//!
+//! In reading order: [`cli`] says what can be typed, [`verbs`] what each verb does, by the library's `cycle`.
+//! [`progress`] shows it, [`failure`] says how the process ends.
+
+mod cli;
+mod effective;
+mod failure;
+mod logging;
+mod progress;
+mod verbs;
+
+use std::{io::Write as _, process::ExitCode};
+
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // Wrong usage ends here, with exit code 2 and clap's suggestions.
+    let matches = cli::Cli::command().get_matches();
+    let cli = cli::Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    logging::start(&cli.common);
+    match verbs::run(cli, &matches).await {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            let _ = std::io::stderr().write_all(failure.text().as_bytes());
+            failure.exit().into()
+        }
+    }
+}
