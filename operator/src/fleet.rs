@@ -14,13 +14,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use modelcast_protocol::{
     Digest, Generation, InstanceName, ModelName, Version,
-    desired::{Challenger, DesiredState},
+    desired::{Challenger, DesiredState, PinTarget},
     fold::InForce,
     status::Status,
 };
 use serde::Serialize;
 
 pub(crate) use instance::{InstanceView, Standing};
+
+/// Most names in one problem: a model may have a thousand pins.
+const NAMES_SHOWN: usize = 5;
 
 /// The latest status record of one instance of one model.
 #[derive(Debug, Clone, PartialEq)]
@@ -179,15 +182,24 @@ fn problems(
     if lost > 0 {
         problems.push(format!("history lost: {lost} instances have seen more than the log has"));
     }
-    let named: BTreeSet<_> = instances.iter().map(|instance| instance.instance.as_str()).collect();
-    for pin in state.map(|state| state.pins.as_slice()).unwrap_or_default() {
-        if let modelcast_protocol::desired::PinTarget::Instance(name) = &pin.target
-            && !named.contains(name.as_str())
-        {
-            problems.push(format!("pinned to version {}, but not heard of: instance {name}", pin.version));
-        }
-    }
+    problems.extend(state.and_then(|state| unheard_pins(state, instances)));
     problems
+}
+
+/// Pins for instances that never reported: to come, gone, or mistyped.
+fn unheard_pins(state: &DesiredState, instances: &[InstanceView]) -> Option<String> {
+    let named: BTreeSet<_> = instances.iter().map(|instance| instance.instance.as_str()).collect();
+    let pinned = state.pins.iter().filter_map(|pin| match &pin.target {
+        PinTarget::Instance(name) => Some(name.as_str()),
+        PinTarget::Label(..) | PinTarget::All => None,
+    });
+    let unheard: Vec<_> = pinned.filter(|name| !named.contains(name)).collect();
+    let shown = unheard.iter().take(NAMES_SHOWN).copied().collect::<Vec<_>>().join(", ");
+    match unheard.len().saturating_sub(NAMES_SHOWN) {
+        _ if unheard.is_empty() => None,
+        0 => Some(format!("pinned, but not heard of: {shown}")),
+        more => Some(format!("pinned, but not heard of: {shown} and {more} more")),
+    }
 }
 
 #[cfg(test)]

@@ -200,6 +200,21 @@ mod tests {
     }
 
     #[test]
+    fn a_value_is_said_to_come_from_the_file_only_if_it_stands_there() {
+        let text = "[kafka]\nnamespace = \"a\"\n[kafka.properties]\n\"sasl.username\" = \"ada\"\n";
+        let table: toml::Table = toml::from_str(text).unwrap();
+        for (key, stands) in [
+            ("kafka.namespace", true),
+            ("kafka.properties.sasl.username", true),
+            ("kafka.bootstrap_servers", false),
+            ("keys.trusted", false),
+            ("author", false),
+        ] {
+            assert_eq!(has(&table, key), stands, "{key}");
+        }
+    }
+
+    #[test]
     fn the_shipped_file_loads() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/operator.toml");
         settings::load::<File>(Path::new(path)).unwrap();

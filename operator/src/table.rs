@@ -105,14 +105,20 @@ pub(crate) fn render(look: Look, header: &[&str], rows: Vec<Vec<Field>>) -> Stri
 
 fn cell(look: Look, field: &Field) -> Cell {
     let cell = Cell::new(&field.text);
-    let colour = match (look, field.tone) {
-        (Look::Plain | Look::Terminal(Paint::NoColour), _) | (_, Tone::Neutral) => return cell,
-        (_, Tone::Good) => Color::Green,
-        (_, Tone::Busy) => Color::Yellow,
-        (_, Tone::Bad) => Color::Red,
-        (_, Tone::Faded) => Color::DarkGrey,
-    };
-    cell.fg(colour)
+    match colour(look, field.tone) {
+        Some(colour) => cell.fg(colour),
+        None => cell,
+    }
+}
+
+fn colour(look: Look, tone: Tone) -> Option<Color> {
+    match (look, tone) {
+        (Look::Plain | Look::Terminal(Paint::NoColour), _) | (_, Tone::Neutral) => None,
+        (_, Tone::Good) => Some(Color::Green),
+        (_, Tone::Busy) => Some(Color::Yellow),
+        (_, Tone::Bad) => Some(Color::Red),
+        (_, Tone::Faded) => Some(Color::DarkGrey),
+    }
 }
 
 #[cfg(test)]
@@ -140,6 +146,10 @@ mod tests {
         assert!(rendered(Look::Terminal(Paint::Colour)).contains("\x1b["));
         assert!(!rendered(Look::Terminal(Paint::NoColour)).contains('\x1b'));
         assert!(!rendered(Look::Plain).contains('\x1b'));
+        // A table on a real terminal styles its cells whether or not it is told to.
+        for look in [Look::Plain, Look::Terminal(Paint::NoColour)] {
+            assert_eq!(colour(look, Tone::Bad), None, "{look:?}");
+        }
     }
 
     #[test]

@@ -126,6 +126,15 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_appears_at_the_last_moment_is_not_overwritten_either() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ci.key.pem");
+        fs::write(&path, "old").unwrap();
+        assert_eq!(write(&path, "new", 0o600).unwrap_err().exit, Exit::Refused);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    }
+
+    #[test]
     fn two_pairs_differ() {
         let folder = tempfile::tempdir().unwrap();
         let first = generate(&args(folder.path())).unwrap();
