@@ -43,6 +43,7 @@ async function predict(cause) {
     problem(error.message);
     return;
   }
+  showRequest(body);
   try {
     const response = await fetch(`/v2/models/${main.dataset.model}/infer`, { method: "POST", body });
     const answer = await response.json();
@@ -52,6 +53,14 @@ async function predict(cause) {
   } catch {
     if (mine === latest) problem("The application cannot be reached. The page tries again when it is back.");
   }
+}
+
+// The request behind the answer, to be pasted into a shell.
+function showRequest(body) {
+  const quoted = body.replaceAll("'", "'\\''");
+  const url = `${location.origin}/v2/models/${main.dataset.model}/infer`;
+  document.querySelector("#api code").textContent = `curl -s ${url} -d '${quoted}'`;
+  byId("api").hidden = false;
 }
 
 function problem(text) {
@@ -112,12 +121,14 @@ async function changeVersion() {
   const form = page.getElementById("form");
   if (form.dataset.schema !== byId("form").dataset.schema) {
     const entered = new Map(fields().map((field) => [field.name, field.value]));
+    const focused = document.activeElement?.name;
     byId("fields").replaceWith(page.getElementById("fields"));
     byId("form").dataset.schema = form.dataset.schema;
     for (const field of fields()) {
       const value = entered.get(field.name);
       const possible = field.dataset.kind === "number" || [...field.options].some((option) => option.value === value);
       if (value !== undefined && possible) field.value = value;
+      if (focused && field.name === focused) field.focus({ preventScroll: true });
     }
     byId("results").replaceWith(page.getElementById("results"));
   }
@@ -159,11 +170,19 @@ function localTimes() {
   }
 }
 
+// Says what is under way; nothing while the wanted version is live and all is well.
 function status(state) {
   const waits = state.wanted && state.served && state.wanted.version !== state.served.version;
-  const text = waits ? `version ${state.wanted.version}: ${state.phase_detail}` : state.phase_detail;
-  document.querySelector("[data-status]").textContent = text;
-  document.querySelector(".status .dot").dataset.phase = state.phase;
+  const phase = waits ? `version ${state.wanted.version}: ${state.phase_detail}` : state.phase_detail;
+  const quiet = state.phase === "live" && !waits;
+  tellStatus([quiet ? "" : phase, ...state.warnings].filter(Boolean).join(" · "), state.phase);
+}
+
+function tellStatus(text, phase) {
+  const place = document.querySelector("[data-status]");
+  place.textContent = text;
+  place.hidden = !text;
+  for (const dot of document.querySelectorAll("main .dot")) dot.dataset.phase = phase;
 }
 
 function follow() {
@@ -192,8 +211,7 @@ function follow() {
   });
   events.addEventListener("error", () => {
     lost = true;
-    document.querySelector("[data-status]").textContent = "connection lost, trying again";
-    document.querySelector(".status .dot").dataset.phase = "lost";
+    tellStatus("connection lost, trying again", "lost");
   });
 }
 

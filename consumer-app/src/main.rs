@@ -1,7 +1,7 @@
 //! `consumer-app`: serves live models over HTTP. Reads the command line and settings, starts the log, runs the app.
 
 use std::{
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -59,8 +59,10 @@ fn config_file(args: &ServeArgs) -> Option<PathBuf> {
 }
 
 fn start_log(args: &ServeArgs) -> anyhow::Result<()> {
-    let log =
-        tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(&args.log)?).with_writer(io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(&args.log)?)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
     match args.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

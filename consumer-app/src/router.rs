@@ -74,7 +74,8 @@ pub fn router(models: Arc<ServedModels>, limits: HttpSettings, closing: watch::R
         .method_not_allowed_fallback(no_route)
         .layer(map_response(no_sniffing))
         .layer(CatchPanicLayer::custom(lost))
-        .layer(TraceLayer::new_for_http())
+        // Requests are logged at DEBUG; an answer of 503 while nothing is live is no error that a person must act on.
+        .layer(TraceLayer::new_for_http().on_failure(()))
         .with_state(shared)
 }
 

@@ -19,7 +19,8 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let drain = Duration::from_secs(http.drain_timeout_seconds);
-    let listener = CappedListener::new(listener, http.connections_max);
+    let idle_max = Duration::from_secs(http.idle_timeout_seconds);
+    let listener = CappedListener::new(listener, http.connections_max, idle_max);
     let (closing, is_closing) = watch::channel(false);
     let routes = router(models, http, is_closing.clone());
     let stopped = async move {

@@ -61,6 +61,8 @@ pub struct HttpSettings {
     pub body_timeout_seconds: u64,
     /// Connections at once; further ones wait to be accepted.
     pub connections_max: usize,
+    /// How long a connection may be without a byte in either direction; events keep theirs alive.
+    pub idle_timeout_seconds: u64,
     /// How long requests under way may take to end at a shutdown.
     pub drain_timeout_seconds: u64,
 }
@@ -148,6 +150,7 @@ impl Default for HttpSettings {
             bodies_max_bytes: 64 * MIB,
             body_timeout_seconds: 10,
             connections_max: 1_024,
+            idle_timeout_seconds: 120,
             drain_timeout_seconds: 10,
         }
     }
@@ -273,6 +276,7 @@ fn check_http(http: &HttpSettings, shown: &mut Shown<'_>) -> Result<(), Settings
     }
     let times = [
         ("body_timeout_seconds", http.body_timeout_seconds),
+        ("idle_timeout_seconds", http.idle_timeout_seconds),
         ("drain_timeout_seconds", http.drain_timeout_seconds),
     ];
     for (name, value) in times {

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use modelcast::LoadedModel;
+use modelcast_protocol::schema::{Output, OutputKind};
 
-use super::html::{Escaped, figure};
+use super::html::{Escaped, figure, humanized};
 
 /// Most metrics and parameters that are shown.
 const ENTRIES_MAX: usize = 24;
@@ -20,7 +21,7 @@ pub(super) fn render(model: &LoadedModel) -> String {
         let _ = write!(list, "<div><dt>{}</dt><dd>{}</dd></div>", Escaped(name), Escaped(value));
     };
     for (name, value) in manifest.metrics.iter().take(ENTRIES_MAX) {
-        entry(&metric_name(name), &figure(*value));
+        entry(&metric_name(name), &format!("{}{}", figure(*value), metric_unit(name, model)));
     }
     if !lineage.data_name.is_empty() {
         entry("Data", &lineage.data_name);
@@ -52,7 +53,21 @@ pub(super) fn time(unix_ms: u64) -> String {
 
 /// Short metric names are abbreviations.
 fn metric_name(name: &str) -> String {
-    if name.len() <= 4 { name.to_uppercase() } else { super::html::humanized(name) }
+    match name {
+        "r2" => "R²".to_owned(),
+        short if short.len() <= 4 => short.to_uppercase(),
+        long => humanized(long),
+    }
+}
+
+/// The unit of an error, where it is that of the only output.
+fn metric_unit(name: &str, model: &LoadedModel) -> String {
+    match (name, model.schema().outputs.as_slice()) {
+        ("rmse" | "mae", [Output { kind: OutputKind::Numeric { unit: Some(unit) }, .. }]) => {
+            format!(" {unit}")
+        }
+        _ => String::new(),
+    }
 }
 
 fn grouped(count: u64) -> String {

@@ -22,7 +22,7 @@ pub(super) fn render(model: &LoadedModel, entries: &[Entry], since_unix_ms: Opti
     let outputs: String =
         schema.outputs.iter().enumerate().map(|(place, output)| result(output, value(place))).collect();
     let since = since_unix_ms.map_or_else(String::new, |since| {
-        format!("<span>live since <time data-since=\"{since}\">{}</time></span>", about::time(since))
+        format!("<span class=\"since\"><span class=\"dot\" data-phase=\"live\"></span>live since <time data-since=\"{since}\">{}</time></span>", about::time(since))
     });
     format!(
         "<section class=\"answer\" aria-label=\"Answer\"><div id=\"results\" aria-live=\"polite\">{outputs}</div>\
@@ -30,8 +30,7 @@ pub(super) fn render(model: &LoadedModel, entries: &[Entry], since_unix_ms: Opti
          <p id=\"news\" class=\"news\" role=\"status\" hidden></p>\
          <p class=\"provenance\"><span>version <b id=\"version\">{version}</b></span>\
          <span>digest <code id=\"digest\" title=\"{digest}\">{short}…</code></span>\
-         {since}</p><p class=\"status\"><span class=\"dot\" data-phase=\"live\"></span>\
-         <span data-status>live</span></p></section>",
+         {since}</p><p class=\"status\" role=\"status\" data-status hidden></p></section>",
         hidden = if problem.is_empty() { " hidden" } else { "" },
         problem = Escaped(&problem),
         version = model.version(),

@@ -81,7 +81,9 @@ pub(super) fn render(schema: &FeatureSchema, entries: &[Entry]) -> String {
         "<form id=\"form\" method=\"get\" data-schema=\"{fingerprint}\" autocomplete=\"off\">\
          <div id=\"fields\">{fields}</div>\
          <div class=\"actions\"><button type=\"submit\">Predict</button>\
-         <button type=\"reset\" class=\"quiet\">Typical values</button></div></form>"
+         <button type=\"reset\" class=\"quiet\">Typical values</button></div>\
+         <details id=\"api\" class=\"card api\" hidden><summary>The same by the API</summary>\
+         <p>The Open Inference Protocol, as standard clients speak it.</p><pre><code></code></pre></details></form>"
     )
 }
 

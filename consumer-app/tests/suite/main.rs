@@ -10,3 +10,5 @@ mod observe;
 mod oip;
 #[cfg(test)]
 mod page;
+#[cfg(test)]
+mod program;

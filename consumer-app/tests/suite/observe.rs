@@ -122,6 +122,20 @@ fn connections_over_the_cap_wait_and_are_answered_when_there_is_room() {
 }
 
 #[test]
+fn a_connection_that_says_nothing_is_closed() {
+    let http = HttpSettings { idle_timeout_seconds: 1, ..HttpSettings::default() };
+    let server = Server::with([fixed(tumour(1))], http);
+    let mut stream = connect(&server);
+    stream.write_all(b"GET /v2 HT").unwrap();
+    let mut answer = Vec::new();
+    let ended = stream.read_to_end(&mut answer);
+    assert!(
+        ended.is_ok() && answer.is_empty()
+            || ended.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
+    );
+}
+
+#[test]
 fn a_page_is_whole_without_a_script_and_escapes_what_it_is_given() {
     let server = Server::start([fixed(house(4)), LiveModel::waiting(name("empty")).unwrap()]);
     let page = server.get("/models/property-value?area=2000&zone=Old_Town&lot=%22%3E%3Cscript%3E");
