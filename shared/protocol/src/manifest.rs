@@ -135,6 +135,9 @@ impl Manifest {
         if entries > ENTRIES_MAX {
             return Err(invalid(&format!("{entries} parameters, metrics or required features")));
         }
+        if let Some((name, value)) = self.metrics.iter().find(|(_, value)| !value.is_finite()) {
+            return Err(invalid(&format!("metric {name:?} is {value}")));
+        }
         if !(1..=SCHEMA_TEXT_MAX_BYTES).contains(&self.format.len()) {
             return Err(invalid(&"the format's name is empty or too long"));
         }
@@ -211,4 +214,58 @@ fn check_size(found: usize) -> Result<(), ManifestError> {
 
 fn invalid(cause: &impl ToString) -> CodecError {
     CodecError::Invalid { noun: Manifest::NOUN, cause: cause.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        golden::{Column, RELATIVE_TOLERANCE},
+        schema::{Feature, FeatureKind, Numeric, Output, OutputKind},
+    };
+
+    fn manifest() -> Manifest {
+        let kind = FeatureKind::Numeric(Numeric::default());
+        let output = OutputKind::Numeric { unit: None };
+        Manifest {
+            v: Manifest::VERSION,
+            model: ModelName::parse("price").unwrap(),
+            format: "glm".into(),
+            required_features: Vec::new(),
+            size_bytes: 0,
+            artifact: Digest::of(b""),
+            chunks: ChunkTable::default(),
+            schema: FeatureSchema {
+                features: vec![Feature { name: "x".into(), title: None, kind }],
+                outputs: vec![Output { name: "y".into(), title: None, kind: output }],
+            },
+            golden: GoldenRows {
+                inputs: vec![Column::Numbers(vec![1.0])],
+                outputs: vec![vec![1.0]],
+                relative_tolerance: RELATIVE_TOLERANCE,
+            },
+            lineage: Lineage::default(),
+            metrics: [("rmse".to_owned(), 1.0)].into(),
+        }
+    }
+
+    #[test]
+    fn a_manifest_that_contradicts_itself_names_what_is_wrong() {
+        assert_eq!(manifest().validate(), Ok(()));
+        let broken = |change: fn(&mut Manifest)| {
+            let mut manifest = manifest();
+            change(&mut manifest);
+            manifest.validate().unwrap_err().to_string()
+        };
+        let found = [
+            (broken(|of| drop(of.metrics.insert("auc".into(), f64::NAN))), "metric \"auc\""),
+            (broken(|of| of.size_bytes = 1), "0 bytes together"),
+            (broken(|of| of.format.clear()), "format"),
+            (broken(|of| of.golden.outputs.clear()), "0 golden rows"),
+            (broken(|of| of.schema.outputs.clear()), "0 outputs"),
+        ];
+        for (error, words) in found {
+            assert!(error.contains(words), "{error:?} lacks {words:?}");
+        }
+    }
 }
