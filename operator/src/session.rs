@@ -90,10 +90,13 @@ impl From<SettingsError> for Failure {
 impl From<KafkaError> for Failure {
     fn from(error: KafkaError) -> Self {
         let exit = match &error {
-            KafkaError::Unreachable { .. } | KafkaError::Transient { .. } => Exit::Unreachable,
+            KafkaError::Unreachable { .. } => Exit::Unreachable,
             KafkaError::Property { .. } => Exit::Configuration,
-            KafkaError::MissingTopic { .. } | KafkaError::WrongTopic { .. } => Exit::Refused,
-            KafkaError::Refused { .. } | KafkaError::OffsetGone { .. } => Exit::Failed,
+            KafkaError::MissingTopic { .. }
+            | KafkaError::WrongTopic { .. }
+            | KafkaError::Refused { .. }
+            | KafkaError::OffsetGone { .. }
+            | KafkaError::Transient { .. } => Exit::Failed,
         };
         let failure = Self::new(exit, error);
         match exit {
@@ -138,6 +141,13 @@ impl From<PublishError> for Failure {
     }
 }
 
+impl Failure {
+    /// Whether Kafka may do later what it did not do now.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.error.downcast_ref::<KafkaError>().is_some_and(KafkaError::is_transient)
+    }
+}
+
 impl From<FetchError> for Failure {
     fn from(error: FetchError) -> Self {
         match error {
@@ -170,13 +180,14 @@ mod tests {
         let (topic, mend) = ("t".to_owned(), "the command".to_owned());
         for (error, exit) in [
             (KafkaError::Unreachable { servers: "a:1".into(), cause: cause.clone() }, Exit::Unreachable),
-            (KafkaError::Transient { what: what.clone(), cause: cause.clone() }, Exit::Unreachable),
+            (KafkaError::Transient { what: what.clone(), cause: cause.clone() }, Exit::Failed),
             (KafkaError::Property { cause: cause.clone() }, Exit::Configuration),
-            (KafkaError::MissingTopic { topic, mend }, Exit::Refused),
+            (KafkaError::MissingTopic { topic, mend }, Exit::Failed),
             (KafkaError::Refused { what, cause: cause.clone() }, Exit::Failed),
         ] {
             assert_eq!(Failure::from(error.clone()).exit, exit, "{error}");
-            assert_eq!(Failure::from(PublishError::Kafka(error.clone())).exit, exit, "{error}");
+            let failure = Failure::from(PublishError::Kafka(error.clone()));
+            assert_eq!((failure.exit, failure.may_pass()), (exit, error.is_transient()), "{error}");
         }
         assert_eq!(Failure::from(PublishError::Change(ChangeError::NoModel)).exit, Exit::Refused);
         assert_eq!(Failure::from(SettingsError::NoSigningKey).exit, Exit::Configuration);

@@ -51,8 +51,8 @@ async fn watch(
                 }
             }
             // Whoever watches while brokers restart wants to see them come back.
-            Err(failure) if failure.exit == Exit::Unreachable => {
-                exit = Exit::Unreachable;
+            Err(failure) if failure.may_pass() => {
+                exit = failure.exit;
                 let _ = std::io::stderr().write_all(failure.text().as_bytes());
             }
             Err(failure) => return Err(failure),
