@@ -258,7 +258,7 @@ mod tests {
             manifest.validate().unwrap_err().to_string()
         };
         let found = [
-            (broken(|of| drop(of.metrics.insert("auc".into(), f64::NAN))), "metric \"auc\""),
+            (broken(|of| of.metrics = [("auc".to_owned(), f64::NAN)].into()), "metric \"auc\""),
             (broken(|of| of.size_bytes = 1), "0 bytes together"),
             (broken(|of| of.format.clear()), "format"),
             (broken(|of| of.golden.outputs.clear()), "0 golden rows"),
