@@ -18,6 +18,9 @@ use crate::{
     table::{self, Field, Look, Tone},
 };
 
+/// Most pins of a version that the table spells out; `--json` has them all.
+const PINS_SHOWN: usize = 3;
+
 /// A model's versions.
 #[derive(Debug, Serialize)]
 pub(crate) struct VersionList {
@@ -209,7 +212,7 @@ pub(crate) fn render(list: &VersionList, look: Look) -> String {
 
 fn row(version: &VersionRow) -> Vec<Field> {
     let dash = || "-".to_owned();
-    let marks: Vec<_> = version.marks.iter().map(ToString::to_string).collect();
+    let marks = shown_marks(&version.marks);
     let tone = if version.marks.iter().any(|mark| matches!(mark, Mark::Quarantined { .. })) {
         Tone::Bad
     } else if version.marks.contains(&Mark::Champion) {
@@ -220,12 +223,20 @@ fn row(version: &VersionRow) -> Vec<Field> {
     vec![
         Field::toned(&version.version.to_string(), tone),
         Field::from(version.published_at_unix_ms.map_or_else(dash, time)),
-        Field::toned(&marks.join(", "), tone),
+        Field::toned(&marks, tone),
         Field::from(version.manifest.map_or_else(dash, |digest| digest.short())),
         Field::from(version.author.clone().unwrap_or_else(dash)),
         Field::from(version.reason.clone().unwrap_or_else(dash)),
         Field::from(described(&version.described)),
     ]
+}
+
+fn shown_marks(marks: &[Mark]) -> String {
+    let is_pin = |mark: &&Mark| matches!(mark, Mark::Pinned { .. });
+    let pins = marks.iter().filter(is_pin).count();
+    let spelt_out = marks.iter().filter(|mark| pins <= PINS_SHOWN || !is_pin(mark));
+    let counted = (pins > PINS_SHOWN).then(|| format!("pinned: {pins} targets"));
+    spelt_out.map(ToString::to_string).chain(counted).collect::<Vec<_>>().join(", ")
 }
 
 fn described(described: &Described) -> String {

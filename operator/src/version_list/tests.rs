@@ -93,6 +93,21 @@ fn every_mark_is_shown_newest_version_first() {
 }
 
 #[test]
+fn many_pins_are_counted_in_the_table_and_spelt_out_in_json() {
+    let instance = |number: u32| InstanceName::parse(&format!("app-{number}")).unwrap();
+    for (count, says) in [(3, "champion, pinned: instance app-1, "), (4, "champion, pinned: 4 targets")] {
+        let pin =
+            |number| Change::Pin { target: PinTarget::Instance(instance(number)), version: Version::FIRST };
+        let changes: Vec<_> =
+            std::iter::once(publish(1, NewRole::Champion)).chain((1..=count).map(pin)).collect();
+        let list = listed(&announced(&changes), BTreeMap::new());
+        let text = render(&list, Look::Plain);
+        assert!(text.contains(says), "{says:?} is not in {text}");
+        assert_eq!(row(&list, 1).marks.len(), count as usize + 1);
+    }
+}
+
+#[test]
 fn a_version_is_credited_to_whoever_published_it_and_to_nobody_else() {
     let log = announced(&[
         publish(1, NewRole::Champion),
