@@ -10,7 +10,7 @@ use std::{
 
 use consumer_app::{served::ServedModels, server, settings::HttpSettings};
 use modelcast::{LiveModel, LoadedModel};
-use modelcast_models::{GeneralizedLinearModel, Link};
+use modelcast_models::{GeneralizedLinearModel, Link, Model, PredictError};
 use modelcast_protocol::{
     InstanceName, ModelName, Version,
     schema::{Categorical, Feature, FeatureKind, FeatureSchema, Numeric, Output, OutputKind},
@@ -211,6 +211,35 @@ pub(crate) fn house(number: u64) -> LoadedModel {
     let schema = house_schema();
     let bound = model.bind(&Arc::new(schema.clone())).unwrap();
     LoadedModel::fixed(name("property-value"), version(number), schema, Box::new(bound)).unwrap()
+}
+
+/// A model of an application's own, over one number: it panics at 13, fails at 14, and else answers the number.
+pub(crate) struct Superstitious;
+
+impl Model for Superstitious {
+    fn width(&self) -> usize {
+        1
+    }
+    fn outputs(&self) -> usize {
+        1
+    }
+    fn predict(&self, row: &[f64], outputs: &mut [f64]) -> Result<(), PredictError> {
+        assert_ne!(row[0], 13.0, "a model that panics");
+        if row[0] == 14.0 {
+            return Err(PredictError::Other("no such floor".into()));
+        }
+        outputs[0] = row[0];
+        Ok(())
+    }
+}
+
+pub(crate) fn superstitious() -> LoadedModel {
+    let kind = OutputKind::Numeric { unit: None };
+    let schema = FeatureSchema {
+        features: vec![number("floor", "Floor", None, (0.0, 99.0), 1.0, true)],
+        outputs: vec![Output { name: "same".into(), title: None, kind }],
+    };
+    LoadedModel::fixed(name("lift"), version(1), schema, Box::new(Superstitious)).unwrap()
 }
 
 /// A classifier over two numbers.

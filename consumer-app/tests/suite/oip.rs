@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 
-use crate::fixture::{Server, bytes, connect, fixed, fp64, house, house_inputs, name, tumour};
+use crate::fixture::{Server, bytes, connect, fixed, fp64, house, house_inputs, name, superstitious, tumour};
 use consumer_app::settings::HttpSettings;
 use modelcast::LiveModel;
 use modelcast_models::{RowEncoder, Value as RowValue};
@@ -266,6 +266,50 @@ fn a_row_beyond_any_number_is_the_callers_error_and_names_the_row() {
     let answer = server.infer("property-value", &inputs);
     assert_eq!(answer.status, 400, "{}", answer.text);
     assert!(answer.error().contains("row 1"), "{}", answer.text);
+}
+
+/// Few rows are predicted on the runtime's threads, and many on others: a panic is contained on both.
+#[test]
+fn a_model_that_panics_or_fails_costs_its_own_request_only() {
+    let live = fixed(superstitious());
+    let server = Server::start([live.clone()]);
+    for rows in [1, 9_000] {
+        for (floor, words) in [(13.0, "failed inside the application"), (14.0, "row 0: no such floor")] {
+            let answer = server.infer("lift", &json!([fp64("floor", &vec![floor; rows])]));
+            assert_eq!(answer.status, 500, "{}", answer.text);
+            assert!(answer.error().contains(words), "{}", answer.text);
+        }
+        let answer = server.infer("lift", &json!([fp64("floor", &vec![12.0; rows])]));
+        assert_eq!(answer.json()["outputs"][0]["data"], json!(vec![12.0; rows]));
+    }
+    assert_eq!((live.traffic().predictions(), live.traffic().errors()), (9_001, 9_001));
+}
+
+#[test]
+fn bodies_together_take_no_more_than_their_budget() {
+    let http = HttpSettings {
+        body_max_bytes: 20_480,
+        bodies_max_bytes: 20_480,
+        body_timeout_seconds: 1,
+        ..HttpSettings::default()
+    };
+    let server = Server::with([fixed(house(4))], http);
+    let path = "/v2/models/property-value/infer";
+    let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n");
+    // Each body that does not come holds the whole budget until its deadline: behind two of them is no room in time.
+    let held = crate::fixture::until("the budget is taken", || {
+        let held = [connect(&server), connect(&server)];
+        held.iter().for_each(|mut stream| stream.write_all(head.as_bytes()).unwrap());
+        let answer = server.infer("property-value", &house_inputs(1));
+        (answer.status == 503).then(|| {
+            assert!(answer.error().contains("bodies_max_bytes"), "{}", answer.text);
+            held
+        })
+    });
+    drop(held);
+    crate::fixture::until("there is room again", || {
+        (server.infer("property-value", &house_inputs(1)).status == 200).then_some(())
+    });
 }
 
 #[test]
