@@ -42,9 +42,13 @@ fn configured(change: impl Fn(String) -> String) -> tempfile::TempDir {
     fs::write(folder.path().join("a.pub.pem"), key.public().to_pem().unwrap()).unwrap();
     let text = fs::read_to_string(format!("{WORKSPACE}/config/trainer.toml")).unwrap();
     let state = folder.path().display().to_string();
-    let text = text
-        .replace("state/keys/trainer.key.pem", &format!("{state}/a.key.pem"))
-        .replace("state/keys", &state);
+    // whatever the shipped file calls its keys
+    let own_keys = |line: &str| match line.split_once(" = ") {
+        Some(("signing", _)) => format!("signing = \"{state}/a.key.pem\"\n"),
+        Some(("trusted", _)) => format!("trusted = [\"{state}\"]\n"),
+        _ => format!("{line}\n"),
+    };
+    let text: String = text.lines().map(own_keys).collect();
     fs::write(folder.path().join("trainer.toml"), change(text)).unwrap();
     folder
 }

@@ -145,6 +145,23 @@ fn an_empty_cell_without_a_meaning_is_an_error_that_names_the_setting() {
 }
 
 #[test]
+fn an_empty_number_means_what_the_section_says_or_is_an_error() {
+    let csv = ice_cream().replacen(",12,", ",,", 1);
+    let stated = SECTION.replace("unit = \"°C\"", "unit = \"°C\", missing = 12");
+    let artifact = |csv: &str, section: &str| {
+        let (_folder, configuration) = configured(csv, section);
+        let recipe = configuration.recipe(Path::new("trainer.toml"), "ice-cream").unwrap();
+        cycle::from_data(recipe, None)
+            .map(|candidate| candidate.package.artifact)
+            .map_err(|error| error.to_string())
+    };
+    assert_ne!(csv, ice_cream());
+    assert_eq!(artifact(&csv, &stated), artifact(&ice_cream(), SECTION));
+    let error = artifact(&csv, SECTION).unwrap_err();
+    assert!(error.contains("\"degrees\"") && error.contains("empty"), "{error}");
+}
+
+#[test]
 fn a_wrong_setting_is_named_by_file_line_key_and_value() {
     let rows = [
         ("penalty = 1e-9", "penalty = -1.0", "training.penalty = -1.0"),
@@ -177,6 +194,17 @@ fn a_wrong_setting_is_named_by_file_line_key_and_value() {
             assert!(error.contains(words), "{error:?} lacks {words:?}");
         }
     }
+}
+
+#[test]
+fn ridge_is_refused_for_a_label() {
+    let label = "task = \"classification\", positive = \"many\", negative = \"few\"";
+    let text = SECTION.replacen("task = \"regression\", unit = \"cones\"", label, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trainer.toml");
+    fs::write(&path, &text).unwrap();
+    let error = Configuration::load(&path).unwrap_err().to_string();
+    assert!(error.contains("training.algorithm = \"ridge\"") && error.contains("line 7: "), "{error}");
 }
 
 #[test]
