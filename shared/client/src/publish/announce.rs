@@ -200,14 +200,14 @@ impl Publisher {
         let topic = topic::announcements(&kafka.namespace).name;
         let deadline = Instant::now() + ANNOUNCE_DEADLINE;
         let mut log = Some(log);
-        let mut producer = producer.clone();
+        let mut producer: Result<Producer, KafkaError> = Ok(producer.clone());
+        let mut sends = Sends::default();
         loop {
-            let sent = producer.send(&topic, 0, model.as_str(), Some(&sealed.bytes)).await;
-            if let Err(error) = &sent
-                && !error.is_transient()
-            {
-                return Err(error.clone().into());
-            }
+            let sent = match &producer {
+                Ok(producer) => producer.send(&topic, 0, model.as_str(), Some(&sealed.bytes)).await,
+                Err(error) => Err(error.clone()),
+            };
+            let refused = sends.take(&sent);
             let looked = match sent {
                 Ok(offset) => self.look_past(log.take(), offset).await,
                 Err(error) => {
@@ -215,7 +215,7 @@ impl Publisher {
                     self.catalog().log().await
                 }
             };
-            let error = match looked {
+            let cause = match looked {
                 Ok(read) => {
                     let in_force = read.fold().in_force(model);
                     match judge(sealed.digest, sealed.generation, in_force) {
@@ -223,25 +223,23 @@ impl Publisher {
                         Verdict::Conflict { by } => {
                             return Ok(Some(conflict(sealed.generation, by, in_force)));
                         }
-                        Verdict::Undecided => None,
+                        // Refused at the first try, and not in the log: it is not there, and will not come.
+                        Verdict::Undecided => match refused {
+                            Some(error) => return Err(error.into()),
+                            None => KafkaError::Transient {
+                                what: "the announcement".into(),
+                                cause: "it is not in the log".into(),
+                            },
+                        },
                     }
                 }
-                Err(error) => Some(error),
+                Err(error) => error,
             };
             if Instant::now() >= deadline {
-                let cause = error.unwrap_or_else(|| KafkaError::Transient {
-                    what: "the announcement".into(),
-                    cause: "it is not in the log".into(),
-                });
-                return Err(PublishError::Unknown {
-                    model: model.clone(),
-                    generation: sealed.generation,
-                    digest: sealed.digest,
-                    cause: Box::new(cause),
-                });
+                return Err(unknown(model, sealed, cause));
             }
             // A new one: a producer that lost an acknowledgement may be stuck with a fatal error.
-            producer = Producer::new(kafka)?;
+            producer = Producer::new(kafka);
             tokio::time::sleep(SEND_AGAIN_AFTER).await;
         }
     }
@@ -265,6 +263,31 @@ impl Publisher {
         if let Err(error) = producer.send(&topic, 0, model.as_str(), Some(&sealed.bytes)).await {
             warn!(%model, generation = %sealed.generation, %error, "committed, but not copied to the audit topic");
         }
+    }
+}
+
+/// What the sends of one announcement gave so far.
+#[derive(Default)]
+struct Sends {
+    /// One may have landed although nobody said so: from then on only the log tells, whatever a later one gives.
+    may_have_landed: bool,
+}
+
+impl Sends {
+    /// Takes in what a send gave; gives the error back when it proves that no send has landed.
+    fn take(&mut self, sent: &Result<i64, KafkaError>) -> Option<KafkaError> {
+        let refused = sent.as_ref().err().filter(|error| !error.is_transient() && !self.may_have_landed);
+        self.may_have_landed |= refused.is_none();
+        refused.cloned()
+    }
+}
+
+fn unknown(model: &ModelName, sealed: &SealedAnnouncement, cause: KafkaError) -> PublishError {
+    PublishError::Unknown {
+        model: model.clone(),
+        generation: sealed.generation,
+        digest: sealed.digest,
+        cause: Box::new(cause),
     }
 }
 
@@ -295,4 +318,29 @@ fn conflict(generation: Generation, announcement: Digest, in_force: Option<&InFo
         None => (format!("announcement {}", announcement.short()), String::new(), String::new()),
     };
     Conflict { generation, announcement, by, summary, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lost() -> Result<i64, KafkaError> {
+        Err(KafkaError::Transient { what: "a record".into(), cause: "timed out".into() })
+    }
+
+    fn refused() -> Result<i64, KafkaError> {
+        Err(KafkaError::Refused { what: "a record".into(), cause: "not authorised".into() })
+    }
+
+    #[test]
+    fn a_refusal_is_a_definite_failure_only_while_nothing_can_have_landed() {
+        let mut sends = Sends::default();
+        assert!(sends.take(&refused()).is_some());
+        assert!(sends.take(&refused()).is_some(), "a refused one has not landed");
+        for first in [lost(), Ok(7)] {
+            let mut sends = Sends::default();
+            assert_eq!(sends.take(&first), None);
+            assert_eq!(sends.take(&refused()), None, "the first may be in the log");
+        }
+    }
 }
