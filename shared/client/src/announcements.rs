@@ -91,7 +91,7 @@ impl AnnouncementLog {
     fn take(&mut self, read: Read) -> Look {
         let record = match read {
             Read::Record(record) => record,
-            Read::End => return Look::End,
+            Read::End { .. } => return Look::End,
             Read::Nothing => return Look::Nothing,
         };
         self.next = record.offset + 1;

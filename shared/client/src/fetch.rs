@@ -1,7 +1,8 @@
 //! Fetching manifests and artifacts from a model's blobs topic.
 //!
 //! Follows the offset hints of announcements and chunk tables; where a hint is wrong (a mirrored topic has other
-//! offsets) it scans the topic once for the keys. Blocks: belongs on a thread that may.
+//! offsets) it scans the topic for the keys: once for a manifest, once for all chunks of an artifact. Blocks: belongs
+//! on a thread that may.
 //!
 //! # Invariants
 //! * Nothing is handed out whose digest was not checked.
@@ -9,7 +10,7 @@
 //! * A broken connection resumes at the chunk where it broke off.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{self, Write},
     time::{Duration, Instant},
 };
@@ -38,10 +39,12 @@ use crate::{
 
 /// How long one record may take.
 const RECORD_DEADLINE: Duration = Duration::from_secs(20);
+/// How soon a fetch that is not wanted any more ends.
+const LOOK: Duration = Duration::from_millis(250);
 /// Pause before a broken connection is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
-/// Most records of a blobs topic that a scan indexes: some 100 MB of memory at the very worst.
-const INDEX_MAX_RECORDS: usize = 1_000_000;
+/// Most places of records that a scan remembers: 8 MB, whatever somebody writes into the topic.
+const PLACES_MAX: usize = 1_000_000;
 
 /// Why a version was not fetched.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -79,9 +82,22 @@ pub(crate) struct Fetcher {
     reader: Option<Reader>,
     /// The offset that the reader gives next.
     position: Option<i64>,
-    /// Where a scan found each key.
-    index: Option<HashMap<Vec<u8>, Vec<i64>>>,
+    /// The keys that a scan looks for.
+    wanted: HashSet<Vec<u8>>,
+    /// Where a scan found them.
+    places: Option<Places>,
 }
+
+/// Where the records of wanted keys stand. Other keys are not remembered: anybody who may write to the topic
+/// chooses them.
+#[derive(Default)]
+struct Places {
+    offsets: HashMap<Vec<u8>, Vec<i64>>,
+    count: usize,
+}
+
+/// Whether the caller wants no more.
+type Stop<'a> = &'a dyn Fn() -> bool;
 
 impl Fetcher {
     pub(crate) fn new(kafka: &KafkaSettings, keys: &TrustedKeys, model: &ModelName) -> Self {
@@ -92,15 +108,20 @@ impl Fetcher {
             topic: topic::blobs(&kafka.namespace, model).name,
             reader: None,
             position: None,
-            index: None,
+            wanted: HashSet::new(),
+            places: None,
         }
     }
 
     /// The manifest that an announcement names, verified.
-    pub(crate) fn manifest(&mut self, entry: &VersionEntry) -> Result<SignedManifest, FetchError> {
-        self.index = None; // records may have come since the last version
+    pub(crate) fn manifest(
+        &mut self,
+        entry: &VersionEntry,
+        stop: Stop<'_>,
+    ) -> Result<SignedManifest, FetchError> {
+        self.want([entry.manifest]);
         let (keys, model) = (self.keys.clone(), self.model.clone());
-        self.find(entry.manifest, Some(entry.manifest_offset), "manifest", |value| {
+        self.find(entry.manifest, Some(entry.manifest_offset), "manifest", stop, |value| {
             open_manifest(value, entry.manifest, &model, &keys)
         })
     }
@@ -116,8 +137,12 @@ impl Fetcher {
         deadline: Option<Instant>,
     ) -> Result<(), FetchError> {
         let entries = &manifest.manifest().chunks.entries;
+        self.want(entries.iter().map(|entry| entry.digest));
         let mut done_bytes = entries.iter().take(first).map(|entry| u64::from(entry.raw_bytes)).sum();
         for entry in entries.iter().skip(first) {
+            if watch.is_cancelled() {
+                return Err(FetchError::Cancelled);
+            }
             let raw = match watch.local(entry) {
                 Some(raw) => raw,
                 None => self.chunk(entry, watch, deadline)?,
@@ -135,11 +160,9 @@ impl Fetcher {
         watch: &dyn Watch,
         deadline: Option<Instant>,
     ) -> Result<Vec<u8>, FetchError> {
+        let stop = || watch.is_cancelled();
         loop {
-            if watch.is_cancelled() {
-                return Err(FetchError::Cancelled);
-            }
-            let found = self.find(entry.digest, entry.offset, "chunk", |value| {
+            let found = self.find(entry.digest, entry.offset, "chunk", &stop, |value| {
                 entry.load(value).map_err(|error| refusal(Stage::Digest, &error))
             });
             match found {
@@ -152,7 +175,16 @@ impl Fetcher {
                 }
                 found => return found,
             }
+            if stop() {
+                return Err(FetchError::Cancelled);
+            }
         }
+    }
+
+    /// What a scan looks for from now on; what an earlier one found is forgotten, since records may have come since.
+    fn want(&mut self, digests: impl IntoIterator<Item = Digest>) {
+        self.wanted = digests.into_iter().map(key).collect();
+        self.places = None;
     }
 
     /// The record of a digest that `check` accepts: at the hint, else wherever a scan of the topic finds its key.
@@ -161,14 +193,15 @@ impl Fetcher {
         digest: Digest,
         hint: Option<i64>,
         noun: &str,
+        stop: Stop<'_>,
         mut check: impl FnMut(&[u8]) -> Result<T, Refusal>,
     ) -> Result<T, FetchError> {
-        let key = digest.to_hex().into_bytes();
+        let key = key(digest);
         let mut damage = None;
-        let mut tried = hint.filter(|_| self.index.is_none());
-        if let Some(record) = tried.map(|offset| self.at(offset)).transpose()?.flatten()
-            && record.key == key
-        {
+        // No topic has a negative offset, and librdkafka takes some of them for words.
+        let mut tried = hint.filter(|&offset| offset >= 0 && self.places.is_none());
+        let hinted = tried.map(|offset| self.at(offset, stop)).transpose()?.flatten();
+        if let Some(record) = hinted.filter(|record| record.key == key) {
             match check(&record.value.unwrap_or_default()) {
                 Ok(found) => return Ok(found),
                 Err(refusal) => damage = Some(refusal),
@@ -176,11 +209,11 @@ impl Fetcher {
         } else {
             tried = None;
         }
-        for offset in self.scanned(&key)? {
+        for offset in self.scanned(&key, stop)? {
             if Some(offset) == tried {
                 continue;
             }
-            let value = self.at(offset)?.and_then(|record| record.value).unwrap_or_default();
+            let value = self.at(offset, stop)?.and_then(|record| record.value).unwrap_or_default();
             match check(&value) {
                 Ok(found) => return Ok(found),
                 Err(refusal) => damage = Some(refusal),
@@ -191,11 +224,10 @@ impl Fetcher {
     }
 
     /// The record at an offset, if the topic has one there.
-    fn at(&mut self, offset: i64) -> Result<Option<Record>, FetchError> {
-        let deadline = Instant::now() + RECORD_DEADLINE;
+    fn at(&mut self, offset: i64, stop: Stop<'_>) -> Result<Option<Record>, FetchError> {
         let reader = self.reader_at(From::Offset(offset))?;
         let read = loop {
-            match reader.read_until(deadline) {
+            match next(reader, stop) {
                 // Records of a transaction marker or of before the jump are passed over.
                 Ok(Read::Record(record)) if record.offset < offset => {}
                 read => break read,
@@ -207,35 +239,37 @@ impl Fetcher {
                 self.position = Some(offset + 1);
                 Ok(Some(record))
             }
-            Ok(_) | Err(KafkaError::OffsetGone { .. }) => Ok(None),
+            Ok(_) | Err(FetchError::Kafka(KafkaError::OffsetGone { .. })) => Ok(None),
             Err(error) => {
                 self.reader = None;
-                Err(error.into())
+                Err(error)
             }
         }
     }
 
-    /// Offsets of all records with a key; reads the whole topic the first time.
-    fn scanned(&mut self, key: &[u8]) -> Result<Vec<i64>, FetchError> {
-        if self.index.is_none() {
+    /// Offsets of all records with a wanted key; reads the whole topic the first time.
+    fn scanned(&mut self, key: &[u8], stop: Stop<'_>) -> Result<Vec<i64>, FetchError> {
+        if self.places.is_none() {
             info!(topic = self.topic, "offset hint does not hold, scanning the topic");
-            let index = self.scan()?;
-            self.index = Some(index);
+            let places = self.scan(stop)?;
+            self.places = Some(places);
         }
-        Ok(self.index.as_ref().and_then(|index| index.get(key)).cloned().unwrap_or_default())
+        let places = self.places.as_ref();
+        Ok(places.and_then(|places| places.offsets.get(key)).cloned().unwrap_or_default())
     }
 
-    fn scan(&mut self) -> Result<HashMap<Vec<u8>, Vec<i64>>, FetchError> {
+    fn scan(&mut self, stop: Stop<'_>) -> Result<Places, FetchError> {
         self.position = None;
-        let reader = self.reader_at(From::Beginning)?;
-        let mut index: HashMap<Vec<u8>, Vec<i64>> = HashMap::new();
-        for _ in 0..INDEX_MAX_RECORDS {
-            match reader.read_until(Instant::now() + RECORD_DEADLINE)? {
-                Read::Record(record) => index.entry(record.key).or_default().push(record.offset),
-                Read::End | Read::Nothing => break,
+        let wanted = std::mem::take(&mut self.wanted);
+        let scanned = self.reader_at(From::Beginning).and_then(|reader| {
+            let mut places = Places::default();
+            while let Read::Record(record) = next(reader, stop)? {
+                places.take(&wanted, &record.key, record.offset);
             }
-        }
-        Ok(index)
+            Ok(places)
+        });
+        self.wanted = wanted;
+        scanned
     }
 
     /// The reader, about to give what `from` says.
@@ -251,6 +285,39 @@ impl Fetcher {
             None => Reader::open(&self.kafka, Purpose::Bulk, &self.topic, 1, from)?,
         };
         Ok(self.reader.insert(reader))
+    }
+}
+
+impl Places {
+    /// Remembers a record if it is wanted; of too many, the first.
+    fn take(&mut self, wanted: &HashSet<Vec<u8>>, key: &[u8], offset: i64) {
+        if self.count < PLACES_MAX && wanted.contains(key) {
+            self.count += 1;
+            self.offsets.entry(key.to_vec()).or_default().push(offset);
+        }
+    }
+}
+
+/// The key of a digest's record.
+fn key(digest: Digest) -> Vec<u8> {
+    digest.to_hex().into_bytes()
+}
+
+/// The next record, or the end, unless the caller wants no more.
+fn next(reader: &Reader, stop: Stop<'_>) -> Result<Read, FetchError> {
+    let deadline = Instant::now() + RECORD_DEADLINE;
+    loop {
+        if stop() {
+            return Err(FetchError::Cancelled);
+        }
+        match reader.read(LOOK)? {
+            Read::Nothing if Instant::now() >= deadline => {
+                let what = format!("reading topic {}", reader.topic());
+                return Err(KafkaError::Transient { what, cause: "no answer in time".into() }.into());
+            }
+            Read::Nothing => {}
+            read => return Ok(read),
+        }
     }
 }
 
@@ -274,4 +341,21 @@ pub(crate) fn open_manifest(
         return Err(refusal(Stage::Digest, &cause));
     }
     Ok(manifest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scan_remembers_wanted_keys_only() {
+        let (wanted, other) = (key(Digest::of(b"wanted")), key(Digest::of(b"other")));
+        let asked = HashSet::from([wanted.clone()]);
+        let mut places = Places::default();
+        places.take(&asked, &wanted, 3);
+        places.take(&asked, &other, 4);
+        places.take(&asked, &vec![b'x'; 900_000], 5);
+        places.take(&asked, &wanted, 6);
+        assert_eq!(places.offsets, HashMap::from([(wanted, vec![3, 6])]));
+    }
 }

@@ -3,7 +3,7 @@
 //! Reads once, up to the end. Does not decide anything: a status informs people and publishers.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -29,13 +29,15 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Most instances times models that are kept: a fleet far above what one topic of statuses is for.
 const STATUSES_MAX: usize = 100_000;
+/// Boot ids that are remembered of each: enough to see two processes take turns, however often one is restarted.
+const BOOTS_KEPT: usize = 8;
 
 /// The latest status of every instance of every model.
 #[derive(Debug, Clone, Default)]
 pub struct Fleet {
     statuses: BTreeMap<(ModelName, InstanceName), Status>,
-    /// Boot ids that each instance reported lately, oldest first.
-    boots: BTreeMap<(ModelName, InstanceName), Vec<String>>,
+    /// The last 8 boot ids that each instance reported, oldest first.
+    boots: BTreeMap<(ModelName, InstanceName), VecDeque<String>>,
 }
 
 /// How an instance stands with what it should run.
@@ -77,11 +79,14 @@ impl Fleet {
         let reader = Reader::open(kafka, Purpose::Scan, &topic.name, topic.partitions, From::Beginning)?;
         let deadline = Instant::now() + DEADLINE;
         let mut fleet = Self::default();
-        let mut ended = 0;
-        while ended < topic.partitions {
+        // Each by its number: one that gets a record after its end ends once more.
+        let mut reading: BTreeSet<i32> = (0..topic.partitions).collect();
+        while !reading.is_empty() {
             match reader.read_until(deadline)? {
                 Read::Record(record) => fleet.take(&record.key, record.value.as_deref()),
-                Read::End => ended += 1,
+                Read::End { partition } => {
+                    reading.remove(&partition);
+                }
                 Read::Nothing => {}
             }
         }
@@ -103,8 +108,10 @@ impl Fleet {
             Ok(status) if (&status.model, &status.instance) == (&key.0, &key.1) => {
                 if self.statuses.len() < STATUSES_MAX || self.statuses.contains_key(&key) {
                     let boots = self.boots.entry(key.clone()).or_default();
-                    if boots.last() != Some(&status.boot_id) {
-                        boots.push(status.boot_id.clone());
+                    if boots.back() != Some(&status.boot_id) {
+                        boots.push_back(status.boot_id.clone());
+                        let surplus = boots.len().saturating_sub(BOOTS_KEPT);
+                        boots.drain(..surplus);
                     }
                     self.statuses.insert(key, status);
                 }

@@ -23,7 +23,7 @@ use crate::{clock, loaded::LoadedModel, slot::ModelSlot, traffic::Traffic};
 
 /// Most rejections that a state remembers, newest last.
 #[cfg(feature = "kafka")]
-pub(crate) const REJECTIONS_KEPT: usize = 16;
+const REJECTIONS_KEPT: usize = 16;
 
 /// A model that is swapped while it serves; cheap to clone.
 #[derive(Clone)]
@@ -66,7 +66,7 @@ pub struct ModelState {
     pub swaps: u64,
     /// Versions rejected since the start of the process, by stage.
     pub rejections_total: BTreeMap<Stage, u64>,
-    /// The last 16 of them, newest last.
+    /// The last 16 different ones, newest last.
     pub rejections: Vec<Rejection>,
     /// What a person should know.
     pub warnings: Vec<String>,
@@ -221,6 +221,21 @@ impl LiveModel {
 
     pub(crate) fn retries(&self) -> watch::Receiver<u64> {
         self.inner.retries.subscribe()
+    }
+}
+
+#[cfg(feature = "kafka")]
+impl ModelState {
+    /// Counts a rejection, and keeps it among the last; one that came again stands there once.
+    pub(crate) fn remember(&mut self, rejection: Rejection) {
+        *self.rejections_total.entry(rejection.stage).or_default() += 1;
+        self.rejections.retain(|other| {
+            (other.manifest, other.stage, &other.cause)
+                != (rejection.manifest, rejection.stage, &rejection.cause)
+        });
+        self.rejections.push(rejection);
+        let surplus = self.rejections.len().saturating_sub(REJECTIONS_KEPT);
+        self.rejections.drain(..surplus);
     }
 }
 

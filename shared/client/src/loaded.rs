@@ -3,6 +3,8 @@
 //! Only `admission` makes one from bytes, and the slot takes nothing else. Everything that an answer must name is in
 //! the same `Arc` as the model, so that an answer can never mix two versions.
 
+#[cfg(feature = "kafka")]
+use std::sync::Weak;
 use std::{fmt, sync::Arc};
 
 use modelcast_models::{Model, PredictError, RowEncoder};
@@ -25,6 +27,9 @@ struct Core {
     manifest: SignedManifest,
     encoder: RowEncoder,
     model: Box<dyn Model>,
+    /// Fields are dropped in order: while this one lives, the model may still be in memory.
+    #[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "only a subscriber waits for room"))]
+    residence: Arc<()>,
 }
 
 impl LoadedModel {
@@ -35,7 +40,11 @@ impl LoadedModel {
         encoder: RowEncoder,
         model: Box<dyn Model>,
     ) -> Self {
-        Self { version, generation, core: Arc::new(Core { manifest, encoder, model }) }
+        Self {
+            version,
+            generation,
+            core: Arc::new(Core { manifest, encoder, model, residence: Arc::new(()) }),
+        }
     }
 
     /// The same model at another generation; copies a pointer.
@@ -44,10 +53,10 @@ impl LoadedModel {
         Self { version, generation, core: Arc::clone(&self.core) }
     }
 
-    /// Holders of the model itself, this one included.
+    /// Ends when the model has left memory; the same for all generations of it.
     #[cfg(feature = "kafka")]
-    pub(crate) fn core_holders(&self) -> usize {
-        Arc::strong_count(&self.core)
+    pub(crate) fn residence(&self) -> Weak<()> {
+        Arc::downgrade(&self.core.residence)
     }
 
     /// The model's name.

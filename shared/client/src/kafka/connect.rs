@@ -14,7 +14,7 @@ use rdkafka::{
 };
 use tracing::{debug, warn};
 
-use super::error::KafkaError;
+use super::{closing::Closing, error::KafkaError, producer::Producer};
 use crate::settings::KafkaSettings;
 
 /// How long the first contact may take before Kafka counts as unreachable.
@@ -112,12 +112,14 @@ pub(crate) fn create<C: FromClientConfigAndContext<Quiet>>(config: &ClientConfig
 
 /// Finds a property that librdkafka does not take; contacts nobody.
 pub(crate) fn validate(kafka: &KafkaSettings) -> Result<(), KafkaError> {
-    create::<Consumer>(&config(kafka, Purpose::News)).map(drop)
+    // One property may be a consumer's, another a producer's, and two may contradict each other.
+    create::<Consumer>(&config(kafka, Purpose::News)).map(Closing::new)?;
+    Producer::new(kafka).map(drop)
 }
 
 /// Waits until a broker answers, or says which address does not. Blocks.
 pub(crate) fn contact(kafka: &KafkaSettings) -> Result<(), KafkaError> {
-    let consumer: Consumer = create(&config(kafka, Purpose::News))?;
+    let consumer: Closing<Consumer> = Closing::new(create(&config(kafka, Purpose::News))?);
     let answer = consumer.client().fetch_metadata(None, CONTACT_DEADLINE);
     answer.map(drop).map_err(|error| KafkaError::Unreachable {
         servers: kafka.bootstrap_servers.clone(),

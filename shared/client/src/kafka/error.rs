@@ -48,13 +48,11 @@ pub enum KafkaError {
         /// Its answer.
         cause: String,
     },
-    /// An offset that the partition does not have (any more).
-    #[error("offset {offset} of topic {topic} is gone")]
+    /// An offset that the partition does not have (any more): the topic was cut, or created anew.
+    #[error("the offset to read next in topic {topic} is gone (the topic was cut, or created anew)")]
     OffsetGone {
         /// Which topic.
         topic: String,
-        /// Which offset.
-        offset: i64,
     },
     /// Something that may pass.
     #[error("Kafka did not complete {what}: {cause}")]
@@ -71,12 +69,12 @@ impl KafkaError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Transient { .. } => true,
+            // Gone for good, but whoever starts again from the beginning finds what there is now.
+            Self::Unreachable { .. } | Self::Transient { .. } | Self::OffsetGone { .. } => true,
             Self::Property { .. }
             | Self::MissingTopic { .. }
             | Self::WrongTopic { .. }
-            | Self::Refused { .. }
-            | Self::OffsetGone { .. } => false,
+            | Self::Refused { .. } => false,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Reads single partitions from an offset, without groups and commits; writes with an idempotent producer; creates and
 //! checks topics. Knows bytes, keys and offsets, not what they mean.
 
+pub(crate) mod closing;
 pub(crate) mod connect;
 pub(crate) mod error;
 pub(crate) mod producer;

@@ -1,6 +1,6 @@
 //! Writing records: idempotent, acknowledged by all in-sync replicas, to a named partition.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use rdkafka::{
     error::KafkaError as Rdkafka,
@@ -10,6 +10,7 @@ use rdkafka::{
 };
 
 use super::{
+    closing::Closing,
     connect::{self, Purpose, Quiet},
     error::{KafkaError, sorted},
 };
@@ -18,12 +19,13 @@ use crate::settings::KafkaSettings;
 /// A producer; cheap to clone. A publish takes a new one, so that nothing of an earlier one is still on its way.
 #[derive(Clone)]
 pub(crate) struct Producer {
-    producer: FutureProducer<Quiet>,
+    producer: Arc<Closing<FutureProducer<Quiet>>>,
 }
 
 impl Producer {
     pub(crate) fn new(kafka: &KafkaSettings) -> Result<Self, KafkaError> {
-        Ok(Self { producer: connect::create(&connect::config(kafka, Purpose::Produce))? })
+        let producer = connect::create(&connect::config(kafka, Purpose::Produce))?;
+        Ok(Self { producer: Arc::new(Closing::new(producer)) })
     }
 
     /// Sends one record and waits for its acknowledgement; gives its offset.

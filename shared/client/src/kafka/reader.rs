@@ -10,6 +10,7 @@ use rdkafka::{
 };
 
 use super::{
+    closing::Closing,
     connect::{self, Consumer, Purpose},
     error::{KafkaError, sorted},
 };
@@ -38,15 +39,17 @@ pub(crate) struct Record {
 #[derive(Debug)]
 pub(crate) enum Read {
     Record(Record),
-    /// A partition has no further record right now.
-    End,
+    /// A partition has no further record right now. Comes again after each further record.
+    End {
+        partition: i32,
+    },
     /// Nothing within the time given.
     Nothing,
 }
 
 /// Reads partitions `0..partitions` of one topic.
 pub(crate) struct Reader {
-    consumer: Consumer,
+    consumer: Closing<Consumer>,
     topic: String,
     servers: String,
 }
@@ -60,7 +63,7 @@ impl Reader {
         partitions: i32,
         from: From,
     ) -> Result<Self, KafkaError> {
-        let consumer: Consumer = connect::create(&connect::config(kafka, purpose))?;
+        let consumer: Closing<Consumer> = Closing::new(connect::create(&connect::config(kafka, purpose))?);
         let servers = kafka.bootstrap_servers.clone();
         // Before librdkafka knows the leader, its look for the first offset is tried again only after 500 ms.
         let known = consumer.fetch_metadata(Some(topic), connect::CONTACT_DEADLINE);
@@ -71,6 +74,10 @@ impl Reader {
         let reader = Self { consumer, topic: topic.to_owned(), servers };
         reader.assign(partitions, from)?;
         Ok(reader)
+    }
+
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
     }
 
     /// Goes on from another offset of partition 0.
@@ -100,7 +107,7 @@ impl Reader {
                 key: message.key().unwrap_or_default().to_vec(),
                 value: message.payload().map(<[u8]>::to_vec),
             })),
-            Some(Err(Rdkafka::PartitionEOF(_))) => Ok(Read::End),
+            Some(Err(Rdkafka::PartitionEOF(partition))) => Ok(Read::End { partition }),
             Some(Err(error)) => Err(self.explain(&error)),
         }
     }
@@ -130,7 +137,7 @@ impl Reader {
     fn explain(&self, error: &Rdkafka) -> KafkaError {
         match error.rdkafka_error_code() {
             Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => {
-                KafkaError::OffsetGone { topic: self.topic.clone(), offset: -1 }
+                KafkaError::OffsetGone { topic: self.topic.clone() }
             }
             Some(Code::AllBrokersDown | Code::BrokerTransportFailure | Code::Resolve) => {
                 KafkaError::Unreachable { servers: self.servers.clone(), cause: error.to_string() }

@@ -128,6 +128,12 @@ fn partitions(
             KafkaError::Unreachable { servers: kafka.bootstrap_servers.clone(), cause: error.to_string() }
         })?;
     let topic = metadata.topics().iter().find(|topic| topic.name() == spec.name);
+    if let Some(Code::TopicAuthorizationFailed) =
+        topic.and_then(|topic| topic.error()).map(rdkafka::types::RDKafkaErrorCode::from)
+    {
+        let cause = "no right to describe it".to_owned();
+        return Err(KafkaError::Refused { what: format!("a look at topic {}", spec.name), cause });
+    }
     let count = topic.filter(|topic| topic.error().is_none()).map_or(0, |topic| topic.partitions().len());
     if count == 0 {
         return Err(KafkaError::MissingTopic { topic: spec.name.clone(), mend: create_command(kafka, spec) });

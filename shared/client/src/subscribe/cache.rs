@@ -10,6 +10,7 @@
 //! versions/<manifest>/announcement  the announcement at which the version served last
 //! versions/<manifest>/manifest      the signed manifest
 //! versions/<manifest>/artifact      the artifact's raw bytes
+//! versions/<manifest>.new           the same while it is being put together
 //! ```
 //!
 //! # Invariants
@@ -94,6 +95,7 @@ impl Cache {
             Err(fs::TryLockError::Error(source)) => return Err(io(source)),
         }
         let cache = Self { folder: folder.to_owned(), _lock: lock };
+        cache.finish_keeping();
         if let Some(mark) = cache.read_json::<DecodeMark>("decoding.json") {
             let mut crashes = cache.crashes();
             crashes.push(mark);
@@ -133,7 +135,12 @@ impl Cache {
 
     /// The decoder came back.
     pub(crate) fn end_decode(&self) -> io::Result<()> {
-        remove_file(&self.folder.join("decoding.json"))
+        remove_file(&self.mark())
+    }
+
+    /// The mark: whoever ends this process in good order while a decoder runs removes it, since that is no crash.
+    pub(crate) fn mark(&self) -> PathBuf {
+        self.folder.join("decoding.json")
     }
 
     /// Versions on disk.
@@ -185,14 +192,13 @@ impl Cache {
         announcement: &[u8],
     ) -> io::Result<()> {
         let folder = self.version_folder(manifest.digest());
-        if folder.is_dir() {
-            return write(&folder.join("announcement"), announcement);
+        if matches!(artifact, Artifact::File(path) if path.starts_with(&folder)) {
+            return self.keep_announcement(manifest.digest(), announcement);
         }
         let new = folder.with_extension("new");
         remove_dir(&new)?;
         fs::create_dir(&new)?;
         write_new(&new.join("manifest"), manifest.bytes())?;
-        write_new(&new.join("announcement"), announcement)?;
         match artifact {
             Artifact::Memory(bytes) => write_new(&new.join("artifact"), bytes)?,
             Artifact::File(path) => {
@@ -201,8 +207,37 @@ impl Cache {
             }
         }
         sync_dir(&new)?;
+        // Last, so that a folder with an announcement is whole.
+        write(&new.join("announcement"), announcement)?;
+        // One that is there was not used: it is damaged. A crash between these two lines is made up for at the start.
+        remove_dir(&folder)?;
         fs::rename(&new, &folder)?;
         sync_dir(&self.folder.join("versions"))
+    }
+
+    /// Replaces the announcement of a version that is on disk.
+    pub(crate) fn keep_announcement(&self, manifest: Digest, announcement: &[u8]) -> io::Result<()> {
+        write(&self.version_folder(manifest).join("announcement"), announcement)
+    }
+
+    /// Removes one version: it is damaged.
+    pub(crate) fn drop_version(&self, manifest: Digest) -> io::Result<()> {
+        remove_dir(&self.version_folder(manifest))
+    }
+
+    /// Finishes or undoes what a dead process was putting together.
+    fn finish_keeping(&self) {
+        let Ok(entries) = fs::read_dir(self.folder.join("versions")) else { return };
+        for new in entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some()) {
+            let folder = new.with_extension("");
+            let done = match kept(&new) {
+                Some(_) => remove_dir(&folder).and_then(|()| fs::rename(&new, &folder)),
+                None => remove_dir(&new),
+            };
+            if let Err(error) = done {
+                warn!(path = %new.display(), %error, "cannot tidy up after a process that died");
+            }
+        }
     }
 
     /// Removes all versions but these.
@@ -252,7 +287,10 @@ impl LocalChunks {
         use std::os::unix::fs::FileExt as _;
         let (path, offset) = self.0.get(&entry.digest)?;
         let mut raw = vec![0; usize::try_from(entry.raw_bytes).ok()?];
-        File::open(path).and_then(|file| file.read_exact_at(&mut raw, *offset)).ok().map(|()| raw)
+        File::open(path).and_then(|file| file.read_exact_at(&mut raw, *offset)).ok()?;
+        // Of a chunk that is stored compressed only the artifact's digest can tell.
+        let compressed = entry.stored_bytes != entry.raw_bytes;
+        (compressed || Digest::of(&raw) == entry.digest).then_some(raw)
     }
 }
 
@@ -305,59 +343,4 @@ fn unless_missing(result: io::Result<()>) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn mark() -> DecodeMark {
-        DecodeMark { version: Version::FIRST, manifest: Digest::of(b"manifest") }
-    }
-
-    #[test]
-    fn a_folder_has_one_user() {
-        let folder = tempfile::tempdir().unwrap();
-        let first = Cache::open(folder.path()).unwrap();
-        assert!(matches!(Cache::open(folder.path()), Err(CacheError::InUse { .. })));
-        drop(first);
-        assert!(Cache::open(folder.path()).is_ok());
-    }
-
-    #[test]
-    fn a_mark_that_was_left_is_a_crash_at_the_next_start() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::open(folder.path()).unwrap();
-        cache.begin_decode(mark()).unwrap();
-        cache.end_decode().unwrap();
-        drop(cache);
-        let cache = Cache::open(folder.path()).unwrap();
-        assert!(cache.crashes().is_empty(), "a decoder that came back is no crash");
-        cache.begin_decode(mark()).unwrap();
-        drop(cache);
-        for _ in 0..2 {
-            let cache = Cache::open(folder.path()).unwrap();
-            let crashed: Vec<_> = cache.crashes().iter().map(|mark| mark.manifest).collect();
-            assert_eq!(crashed, [mark().manifest]);
-        }
-        let cache = Cache::open(folder.path()).unwrap();
-        cache.forgive().unwrap();
-        assert!(cache.crashes().is_empty());
-    }
-
-    #[test]
-    fn the_highest_generation_survives_a_restart() {
-        let folder = tempfile::tempdir().unwrap();
-        let held = Held { generation: Generation::new(7), digest: Digest::of(b"announcement") };
-        let cache = Cache::open(folder.path()).unwrap();
-        assert_eq!(cache.seen(), None);
-        cache.remember(held).unwrap();
-        drop(cache);
-        assert_eq!(Cache::open(folder.path()).unwrap().seen(), Some(held));
-    }
-
-    #[test]
-    fn a_damaged_state_file_is_as_if_it_were_not_there() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::open(folder.path()).unwrap();
-        fs::write(folder.path().join("seen.json"), b"{\"generation\":").unwrap();
-        assert_eq!(cache.seen(), None);
-    }
-}
+mod tests;

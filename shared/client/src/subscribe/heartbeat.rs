@@ -14,19 +14,21 @@ use modelcast_protocol::{
 };
 use tokio::{
     sync::watch,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tracing::{debug, warn};
 
 use crate::{
     clock,
     kafka::{KafkaError, producer::Producer},
-    live::LiveModel,
+    live::{LiveModel, ModelState},
     settings::KafkaSettings,
 };
 
 /// Shortest time between two reports: progress and bursts of changes are told in steps.
 const REPORT_EVERY: Duration = Duration::from_millis(50);
+/// Longest time between two reports of a fetch that goes on.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// Reports one model.
 pub(crate) struct Heartbeat {
@@ -48,22 +50,28 @@ impl Heartbeat {
         let mut changes = self.live.watch();
         let mut ticks = interval(Duration::from_millis(HEARTBEAT_MS));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut quiet = false;
-        loop {
+        let mut failed = false;
+        while !*stop.borrow() {
             tokio::select! {
                 _ = ticks.tick() => {}
                 changed = changes.changed() => if changed.is_err() { return },
                 _ = stop.wait_for(|stop| *stop) => break,
             }
             changes.mark_unchanged();
-            let sent = self.report().await;
-            match sent {
-                Err(error) if !quiet => warn!(model = %self.live.name(), %error, "status not reported"),
+            let sent = tokio::select! {
+                sent = self.report() => sent,
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            match &sent {
+                Err(error) if !failed => warn!(model = %self.live.name(), %error, "status not reported"),
                 Err(error) => debug!(model = %self.live.name(), %error, "status not reported"),
                 Ok(()) => {}
             }
-            quiet = self.producer.is_none();
-            sleep(REPORT_EVERY).await;
+            failed = sent.is_err();
+            tokio::select! {
+                () = pause(&changes) => {}
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
         }
         if let Err(error) = self.withdraw().await {
             debug!(model = %self.live.name(), %error, "status not withdrawn");
@@ -90,13 +98,16 @@ impl Heartbeat {
 
     async fn send(&mut self, key: &str, value: Option<&[u8]>) -> Result<(), KafkaError> {
         let topic = topic::fleet(&self.kafka.namespace);
-        let producer = match self.producer.take() {
-            Some(producer) => producer,
-            None => Producer::new(&self.kafka)?,
+        let producer = match &self.producer {
+            Some(producer) => producer.clone(),
+            None => self.producer.insert(Producer::new(&self.kafka)?).clone(),
         };
-        producer.send(&topic.name, status::partition(key, topic.partitions), key, value).await?;
-        self.producer = Some(producer); // one that failed is not kept: it may be stuck with a fatal error
-        Ok(())
+        // It stays while this waits: a report that is given up for the withdrawal must not arrive after it.
+        let sent = producer.send(&topic.name, status::partition(key, topic.partitions), key, value).await;
+        if sent.is_err() {
+            self.producer = None; // it may be stuck with a fatal error
+        }
+        sent.map(drop)
     }
 
     fn status(&self) -> Status {
@@ -123,4 +134,13 @@ impl Heartbeat {
             traffic: self.live.traffic().report(),
         }
     }
+}
+
+/// Waits before the next report: longer for mere progress, with which a large fleet would fill the topic.
+async fn pause(changes: &watch::Receiver<ModelState>) {
+    sleep(REPORT_EVERY).await;
+    // On a copy: what changes meanwhile is still to be reported.
+    let mut changes = changes.clone();
+    let moved = changes.wait_for(|state| !matches!(state.phase, Phase::Fetching { .. }));
+    drop(timeout(PROGRESS_EVERY, moved).await);
 }

@@ -3,38 +3,40 @@
 //! Blocks: runs on a thread that may. Does not decide which version, and does not swap.
 //!
 //! # Invariants
-//! * The model that served before the serving one leaves memory before the next is decoded.
+//! * Every model but the serving one leaves memory before the next is decoded.
 //! * A version is on disk, synced, before it is handed out: what serves can be served again after a crash.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use modelcast_protocol::{
-    Digest, Generation,
+    Digest, Generation, announcement,
     chunk::ChunkEntry,
     desired::{Inline, VersionEntry},
-    fold::InForce,
+    fold::{Held, InForce},
     key::TrustedKeys,
     manifest::SignedManifest,
     status::{Phase, Stage},
 };
+use thiserror::Error;
 use tracing::warn;
 
 use super::cache::{Cache, DecodeMark, Kept, LocalChunks};
 use crate::{
-    admission::{AcceptedManifest, FetchedBlob, Policy, Refusal, refusal},
+    admission::{FetchedBlob, Policy, Refusal, VerifiedBlob, refusal},
     artifact::Artifact,
     fetch::{FetchError, Fetcher, Watch, open_manifest},
     live::LiveModel,
     loaded::LoadedModel,
 };
 
-/// How long readers may hold on to the model that leaves memory.
+/// How long readers may hold on to the model that leaves memory, before it is said and tried again.
 const ROOM_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Installs the versions of one model; goes to a blocking thread and back.
@@ -46,40 +48,122 @@ pub(crate) struct Installer {
     pub(crate) fetcher: Fetcher,
 }
 
-/// A version to install.
+/// What is to be done for one model.
 pub(crate) struct Order {
-    pub(crate) entry: VersionEntry,
-    /// The announcement that wants it.
+    /// The announcement to follow: remembered before anything is done because of it.
     pub(crate) in_force: Arc<InForce>,
-    /// Set when something newer is wanted.
+    /// The version to bring to a loaded model, if that is to be done.
+    pub(crate) entry: Option<VersionEntry>,
+    /// Whether the crashes on disk are to be forgotten.
+    pub(crate) forgive: bool,
+    /// Set when something else is wanted.
     pub(crate) cancelled: Arc<AtomicBool>,
 }
 
+/// What became of an order.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The generation is remembered; there was nothing to install.
+    Followed,
+    /// The version can serve.
+    Loaded(Box<LoadedModel>),
+    /// The generation cannot be remembered on disk, so nothing was done because of it.
+    NotRemembered(std::io::Error),
+    /// The generation is remembered, but the version is not there.
+    Failed(InstallError),
+}
+
+/// Why a version is not installed.
+#[derive(Debug, Error)]
+pub(crate) enum InstallError {
+    /// It cannot be had, or is refused.
+    #[error(transparent)]
+    Fetch(FetchError),
+    /// Old and new are all that may be in memory.
+    #[error("a request still holds a model that was replaced: there is no room in memory for the next")]
+    NoRoom,
+}
+
+impl<E: Into<FetchError>> From<E> for InstallError {
+    fn from(error: E) -> Self {
+        Self::Fetch(error.into())
+    }
+}
+
 impl Installer {
-    /// Fetches what is not on disk, admits it, and keeps it.
-    pub(crate) fn install(&mut self, order: &Order) -> Result<LoadedModel, FetchError> {
-        self.cache.drop_incoming(Some(order.entry.manifest));
-        let fetched = match self.cache.find(order.entry.manifest) {
-            Some(kept) => self.open_kept(&kept, order.entry.manifest),
-            None => Err(refusal(Stage::Fetch, &"not on disk")),
-        };
-        let fetched = match fetched {
-            Ok(fetched) => fetched,
-            Err(_) => self.fetch(order)?,
-        };
-        let (manifest, artifact) = fetched.parts();
-        let loaded = match self.admit(fetched, order) {
-            Err(refused) if refused.stage == Stage::Digest => {
-                // A file that came in over a restart may be a mix; what comes fresh decides.
-                self.cache.drop_incoming(None);
-                self.cache.prune(&self.serving());
-                let fetched = self.fetch(order)?;
-                return self.admit_and_keep(fetched, order);
+    /// Carries an order out. A panic of what came with a model refuses the version and leaves the installer usable.
+    pub(crate) fn carry_out(&mut self, order: &Order) -> Outcome {
+        if order.forgive
+            && let Err(error) = self.cache.forgive()
+        {
+            warn!(model = %self.live.name(), %error, "cannot forget the crashes on disk");
+        }
+        let held = order.in_force.held();
+        if self.cache.seen() != Some(held)
+            && let Err(error) = self.cache.remember(held)
+        {
+            return Outcome::NotRemembered(error);
+        }
+        let Some(entry) = &order.entry else { return Outcome::Followed };
+        let installed = catch_unwind(AssertUnwindSafe(|| self.install(entry, order)));
+        let installed = installed.unwrap_or_else(|_| {
+            drop(self.cache.end_decode()); // the process lives
+            Err(refusal(Stage::Decode, &"panicked outside of its decoder: see the log of this instance")
+                .into())
+        });
+        match installed {
+            Ok(loaded) => Outcome::Loaded(Box::new(loaded)),
+            Err(error) => Outcome::Failed(error),
+        }
+    }
+
+    /// Takes the version from memory, from disk, or fetches it; admits and keeps it.
+    fn install(&mut self, entry: &VersionEntry, order: &Order) -> Result<LoadedModel, InstallError> {
+        if let Some(resident) = self.resident(entry, order) {
+            return Ok(resident);
+        }
+        self.cache.drop_incoming(Some(entry.manifest));
+        let kept = self.cache.find(entry.manifest);
+        if let Some(Ok(fetched)) = kept.map(|kept| self.open_kept(&kept, entry.manifest)) {
+            match self.admit_and_keep(fetched, entry, order) {
+                Err(InstallError::Fetch(FetchError::Refused(refused))) if is_damage(&refused) => {
+                    warn!(model = %self.live.name(), version = %entry.version, %refused, "fetched anew: damaged on disk");
+                    self.cache.drop_version(entry.manifest).map_err(|error| store(&error))?;
+                }
+                done => return done,
             }
-            admitted => admitted?,
-        };
-        self.keep(&manifest, &artifact, order)?;
-        Ok(loaded)
+        }
+        let fetched = self.fetch(entry, order, self.local_chunks())?;
+        match self.admit_and_keep(fetched, entry, order) {
+            // What came in before a restart, or a piece of a kept version, may be damaged: what comes fresh decides.
+            Err(InstallError::Fetch(FetchError::Refused(refused))) if is_damage(&refused) => {
+                self.cache.drop_incoming(None);
+                let fetched = self.fetch(entry, order, LocalChunks::default())?;
+                self.admit_and_keep(fetched, entry, order)
+            }
+            done => done,
+        }
+    }
+
+    /// The version, when it is still in memory and on disk.
+    fn resident(&self, entry: &VersionEntry, order: &Order) -> Option<LoadedModel> {
+        let resident = self.live.slot().resident(entry.manifest)?;
+        self.cache.find(entry.manifest)?;
+        if let Err(error) = self.cache.keep_announcement(entry.manifest, &order.in_force.bytes) {
+            warn!(model = %self.live.name(), %error, "cannot keep the announcement beside its version");
+        }
+        Some(resident.at(entry.version, order.in_force.generation()))
+    }
+
+    /// The highest generation that this instance followed: remembered, or by the versions on disk.
+    pub(crate) fn held(&self) -> Option<Held> {
+        let kept = self.cache.kept().into_iter();
+        let kept = kept.filter_map(|kept| {
+            let announcement = announcement::open(&kept.announcement, &self.keys).ok()?;
+            let ours = announcement.frame.model == *self.live.name();
+            ours.then_some(Held { generation: announcement.frame.generation, digest: announcement.digest })
+        });
+        kept.chain(self.cache.seen()).max_by_key(|held| held.generation)
     }
 
     /// The last known good version, with the announcement at which it served; the newest that still verifies.
@@ -87,10 +171,13 @@ impl Installer {
         let mut found: Vec<(Generation, VersionEntry, Kept)> =
             self.cache.kept().into_iter().filter_map(|kept| self.dated(kept)).collect();
         found.sort_by_key(|(generation, ..)| std::cmp::Reverse(*generation));
+        // Decoding one of these ended the process before: trying it again could do so at every start.
+        let crashed: Vec<_> = self.cache.crashes().into_iter().map(|mark| mark.manifest).collect();
+        found.retain(|(_, entry, _)| !crashed.contains(&entry.manifest));
         for (generation, entry, kept) in found {
             let loaded = self.open_kept(&kept, entry.manifest).and_then(|fetched| {
                 let mark = DecodeMark { version: entry.version, manifest: entry.manifest };
-                self.decode(fetched, mark, generation)
+                self.decode(self.verify(fetched)?, mark, generation)
             });
             match loaded {
                 Ok(loaded) => return Some(loaded),
@@ -103,27 +190,40 @@ impl Installer {
         None
     }
 
-    fn admit_and_keep(&mut self, fetched: FetchedBlob, order: &Order) -> Result<LoadedModel, FetchError> {
+    fn admit_and_keep(
+        &mut self,
+        fetched: FetchedBlob,
+        entry: &VersionEntry,
+        order: &Order,
+    ) -> Result<LoadedModel, InstallError> {
         let (manifest, artifact) = fetched.parts();
-        let loaded = self.admit(fetched, order)?;
+        let verified = self.verify(fetched)?;
+        self.make_room(order)?;
+        let mark = DecodeMark { version: entry.version, manifest: entry.manifest };
+        let loaded = self.decode(verified, mark, order.in_force.generation())?;
+        if order.cancelled.load(Relaxed) {
+            // It must not become the last known good one: something else was wanted before it could serve.
+            self.live.slot().discard(loaded);
+            return Err(FetchError::Cancelled.into());
+        }
         self.keep(&manifest, &artifact, order)?;
         Ok(loaded)
     }
 
-    fn fetch(&mut self, order: &Order) -> Result<FetchedBlob, FetchError> {
-        let inline = order
-            .in_force
-            .announcement
-            .body
-            .as_ref()
-            .ok()
-            .and_then(|state| state.inline.as_ref())
-            .filter(|inline| inline.version == order.entry.version);
+    fn fetch(
+        &mut self,
+        entry: &VersionEntry,
+        order: &Order,
+        local: LocalChunks,
+    ) -> Result<FetchedBlob, FetchError> {
+        let state = order.in_force.announcement.body.as_ref().ok();
+        let inline =
+            state.and_then(|state| state.inline.as_ref()).filter(|inline| inline.version == entry.version);
         let manifest = match inline {
             Some(Inline { manifest, .. }) => {
-                open_manifest(manifest, order.entry.manifest, self.live.name(), &self.keys)?
+                open_manifest(manifest, entry.manifest, self.live.name(), &self.keys)?
             }
-            None => self.fetcher.manifest(&order.entry)?,
+            None => self.fetcher.manifest(entry, &|| order.cancelled.load(Relaxed))?,
         };
         let accepted = self.policy.accept(manifest)?;
         if let Some(artifact) = inline.and_then(|inline| inline.artifact.clone()) {
@@ -131,33 +231,36 @@ impl Installer {
         }
         let (path, mut file, first) =
             self.cache.incoming(accepted.signed()).map_err(|error| store(&error))?;
-        let watch = Watcher {
-            live: &self.live,
-            cancelled: &order.cancelled,
-            local: self.local_chunks(),
-            total_bytes: accepted.signed().manifest().size_bytes,
-        };
+        let total_bytes = accepted.signed().manifest().size_bytes;
+        let watch = Watcher { live: &self.live, cancelled: &order.cancelled, local, total_bytes };
         self.fetcher.artifact(accepted.signed(), first, &mut file, &watch, None)?;
         Ok(accepted.with(Artifact::File(path)))
     }
 
-    fn admit(&self, fetched: FetchedBlob, order: &Order) -> Result<LoadedModel, Refusal> {
-        let mark = DecodeMark { version: order.entry.version, manifest: order.entry.manifest };
-        self.decode(fetched, mark, order.in_force.generation())
+    fn verify(&self, fetched: FetchedBlob) -> Result<VerifiedBlob, Refusal> {
+        let verified = fetched.verify()?;
+        self.phase(Phase::Verified);
+        Ok(verified)
+    }
+
+    /// Waits until no model but the serving one is in memory.
+    fn make_room(&self, order: &Order) -> Result<(), InstallError> {
+        let until = Instant::now() + ROOM_DEADLINE;
+        let made = self.live.slot().make_room(|| Instant::now() < until && !order.cancelled.load(Relaxed));
+        match made {
+            true => Ok(()),
+            false if order.cancelled.load(Relaxed) => Err(FetchError::Cancelled.into()),
+            false => Err(InstallError::NoRoom),
+        }
     }
 
     /// The part of admission that runs the model's code, under a mark that outlives this process.
     fn decode(
         &self,
-        fetched: FetchedBlob,
+        verified: VerifiedBlob,
         mark: DecodeMark,
         generation: Generation,
     ) -> Result<LoadedModel, Refusal> {
-        let verified = fetched.verify()?;
-        self.phase(Phase::Verified);
-        if !self.live.slot().make_room(ROOM_DEADLINE) {
-            warn!(model = %self.live.name(), "a reader still holds a model that was replaced long ago");
-        }
         let marked =
             |error: std::io::Error| refusal(Stage::Fetch, &format!("cannot write its mark: {error}"));
         self.cache.begin_decode(mark).map_err(marked)?;
@@ -183,16 +286,12 @@ impl Installer {
     /// Verifies what is on disk as if it came from the network.
     fn open_kept(&self, kept: &Kept, manifest: Digest) -> Result<FetchedBlob, Refusal> {
         let manifest = open_manifest(&kept.manifest, manifest, self.live.name(), &self.keys)?;
-        Ok(self.accept(manifest)?.with(kept.artifact.clone()))
-    }
-
-    fn accept(&self, manifest: SignedManifest) -> Result<AcceptedManifest, Refusal> {
-        self.policy.accept(manifest)
+        Ok(self.policy.accept(manifest)?.with(kept.artifact.clone()))
     }
 
     /// When a version on disk served last, by the announcement beside it.
     fn dated(&self, kept: Kept) -> Option<(Generation, VersionEntry, Kept)> {
-        let announcement = modelcast_protocol::announcement::open(&kept.announcement, &self.keys).ok()?;
+        let announcement = announcement::open(&kept.announcement, &self.keys).ok()?;
         let state = announcement.body.as_ref().ok()?;
         let entry = state.versions.iter().find(|entry| {
             open_manifest(&kept.manifest, entry.manifest, self.live.name(), &self.keys).is_ok()
@@ -241,6 +340,11 @@ impl Watch for Watcher<'_> {
     fn local(&self, entry: &ChunkEntry) -> Option<Vec<u8>> {
         self.local.load(entry)
     }
+}
+
+/// Whether a refusal may be this machine's fault: bytes that are not the stated ones, or cannot be read.
+fn is_damage(refused: &Refusal) -> bool {
+    matches!(refused.stage, Stage::Digest | Stage::Fetch)
 }
 
 fn store(error: &std::io::Error) -> FetchError {

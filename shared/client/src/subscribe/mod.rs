@@ -2,7 +2,7 @@
 //!
 //! [`Subscriber::builder`] names the models; [`Subscriber::start`] gives a [`LiveModel`] for each, serving what served
 //! last before Kafka was even asked. Tasks and threads: one news thread for all models; for each model one task that
-//! reconciles, one that reports, and a blocking thread while a version is being installed.
+//! reconciles, one that reports, a blocking thread while there is something to install or to write, and the reaper.
 //!
 //! # Invariants
 //! * Kafka down is not application down.
@@ -13,6 +13,8 @@ mod heartbeat;
 mod install;
 mod news;
 mod reconcile;
+mod supervise;
+mod verdicts;
 
 use std::{
     collections::BTreeMap,
@@ -27,19 +29,15 @@ use std::{
 use modelcast_protocol::{ModelName, key::TrustedKeys, resolve::Identity};
 use thiserror::Error;
 use tokio::{runtime::Handle, sync::watch, task::JoinSet};
-use tracing::{error, info, warn};
+use tracing::warn;
 
 pub use self::cache::CacheError;
 use self::{
-    cache::Cache,
-    heartbeat::Heartbeat,
-    install::Installer,
     news::{Listener, ModelNews, NewsThread},
-    reconcile::Reconciler,
+    supervise::Plan,
 };
 use crate::{
     admission::Policy,
-    fetch::Fetcher,
     kafka::{KafkaError, connect},
     live::LiveModel,
     settings::KafkaSettings,
@@ -146,24 +144,20 @@ impl SubscriberBuilder {
         let boot_id = format!("{:016x}", rand::random::<u64>());
         let (mut models, mut listeners, mut tasks) = (BTreeMap::new(), BTreeMap::new(), JoinSet::new());
         for (name, policy) in self.models {
-            let folder = self.state.join(self.kafka.namespace.as_str()).join(name.as_str());
-            let installer = Installer {
-                live: LiveModel::subscribed(name.clone())?,
-                policy,
+            let live = LiveModel::subscribed(name.clone())?;
+            let plan = Plan {
+                kafka: self.kafka.clone(),
                 keys: self.keys.clone(),
-                cache: Cache::open(&folder)?,
-                fetcher: Fetcher::new(&self.kafka, &self.keys, &name),
+                identity: self.identity.clone(),
+                boot_id: boot_id.clone(),
+                policy,
+                folder: self.state.join(self.kafka.namespace.as_str()).join(name.as_str()),
+                live: live.clone(),
             };
-            let live = installer.live.clone();
-            let installer = serve_last_known_good(installer).await;
+            let installer = plan.open().await?;
             let (sender, news) = watch::channel(ModelNews::default());
-            if let Some(installer) = installer {
-                let reconciler = Reconciler::new(installer, self.identity.clone(), news);
-                tasks.spawn(reconciler.run(stopped.clone()));
-            }
-            let heartbeat =
-                Heartbeat::new(self.kafka.clone(), self.identity.clone(), boot_id.clone(), live.clone());
-            tasks.spawn(heartbeat.run(stopped.clone()));
+            tasks.spawn(plan.clone().follow(installer, news, stopped.clone()));
+            tasks.spawn(plan.report(stopped.clone()));
             listeners.insert(name.clone(), Listener { live: live.clone(), news: sender });
             models.insert(name, live);
         }
@@ -176,30 +170,5 @@ impl SubscriberBuilder {
         }
         .start()?;
         Ok(Subscriber { models, stop, stop_thread, tasks })
-    }
-}
-
-/// Serves from disk; gives the installer back, unless loading took the whole thread down.
-async fn serve_last_known_good(installer: Installer) -> Option<Installer> {
-    let model = installer.live.name().clone();
-    let loaded = tokio::task::spawn_blocking(move || {
-        let loaded = installer.last_known_good();
-        (installer, loaded)
-    });
-    match loaded.await {
-        Ok((installer, Some(loaded))) => {
-            let (version, generation) = (loaded.version(), loaded.generation());
-            installer.live.serve(Arc::new(loaded));
-            info!(%model, %version, %generation, "last known good version serves until there is news");
-            Some(installer)
-        }
-        Ok((installer, None)) => {
-            info!(%model, "nothing on disk to serve; not ready until a version was admitted");
-            Some(installer)
-        }
-        Err(error) => {
-            error!(%model, %error, "loading the last known good version ended unexpectedly");
-            None
-        }
     }
 }

@@ -22,6 +22,7 @@ use modelcast_protocol::{
     ModelName,
     fold::{InForce, Step, Unverified},
     key::TrustedKeys,
+    topic,
 };
 use tokio::{runtime::Handle, sync::watch};
 use tracing::{debug, error, info, warn};
@@ -107,7 +108,10 @@ impl NewsThread {
         }
         connect::contact(&self.kafka)?;
         let models: Vec<_> = self.listeners.keys().cloned().collect();
-        let specs = topics::specs(&self.kafka.namespace, &models);
+        let mut specs = topics::specs(&self.kafka.namespace, &models);
+        // A subscriber needs no right to the history that publishers keep for people.
+        let audit = topic::audit(&self.kafka.namespace).name;
+        specs.retain(|spec| spec.name != audit);
         self.runtime.block_on(topics::check(&self.kafka, &specs))?;
         *checked = true;
         Ok(())
@@ -115,14 +119,8 @@ impl NewsThread {
 
     /// Folds the log anew and follows it, until it should be folded anew.
     fn follow(&self, pause: &mut Duration) -> Result<(), KafkaError> {
-        let mut log = Some(AnnouncementLog::open(&self.kafka, &self.keys, Purpose::News)?);
-        let followed = match log.as_mut() {
-            Some(log) => self.follow_log(log, pause),
-            None => Ok(()),
-        };
-        // Closing a consumer whose broker is gone can hang (rust-rdkafka#509): not on this thread.
-        thread::spawn(move || drop(log.take()));
-        followed
+        let mut log = AnnouncementLog::open(&self.kafka, &self.keys, Purpose::News)?;
+        self.follow_log(&mut log, pause)
     }
 
     fn follow_log(&self, log: &mut AnnouncementLog, pause: &mut Duration) -> Result<(), KafkaError> {
@@ -152,6 +150,10 @@ impl NewsThread {
                         if log.is_caught_up()? {
                             caught_up = Instant::now();
                             self.heard();
+                        } else if caught_up.elapsed() > STALLED_AFTER && complete {
+                            // Stalled, or what it lacks is no record: a marker of somebody's transaction, a cut.
+                            // Either way folding anew tells.
+                            return Ok(());
                         } else if caught_up.elapsed() > STALLED_AFTER {
                             let cause = "the reader does not move though there are records".to_owned();
                             return Err(KafkaError::Transient { what: "the announcements".into(), cause });

@@ -1,14 +1,15 @@
 //! The loop of one model: look at what is wanted, and make it so.
 //!
 //! Level-triggered: it looks at the state, not at the message that woke it, and a newer wanted state cancels the work
-//! on an older one.
+//! on an older one. Touches neither disk nor network itself: that is the installer's, on a thread that may block.
 //!
 //! # Invariants
 //! * A generation is remembered on disk before anything is done because of it, and never falls.
+//! * What is swapped in is wanted by the newest announcement that was told.
 //! * A rejection holds for its manifest until somebody asks for a retry; what was serving goes on serving.
+//! * An instance that does not run what it should says why.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -17,7 +18,6 @@ use std::{
 };
 
 use modelcast_protocol::{
-    Digest,
     desired::VersionEntry,
     fold::{Continuity, Held, InForce, continuity},
     resolve::{Identity, Role, resolve},
@@ -28,290 +28,340 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep_until},
 };
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{
-    install::{Installer, Order},
+    install::{InstallError, Installer, Order, Outcome},
     news::ModelNews,
+    verdicts::{Retry, Verdicts},
 };
 use crate::{
     clock,
     fetch::FetchError,
-    live::{LiveModel, REJECTIONS_KEPT, Rejection},
+    live::{LiveModel, Rejection},
     loaded::LoadedModel,
 };
 
-/// How soon a fetch that failed is tried again.
-const FETCH_RETRY: Duration = Duration::from_secs(2);
-/// How soon a version whose records are missing is looked for again.
-const MISSING_RETRY: Duration = Duration::from_secs(30);
+/// How long an orderly end waits for the work that was begun.
+const END_DEADLINE: Duration = Duration::from_secs(4);
 
 /// One model's loop.
 pub(crate) struct Reconciler {
     live: LiveModel,
     identity: Identity,
     news: watch::Receiver<ModelNews>,
+    retries: watch::Receiver<u64>,
     /// At rest here, or on a blocking thread.
     installer: Option<Box<Installer>>,
     held: Option<Held>,
-    rejected: HashMap<Digest, Rejection>,
-    /// When a version that could not be fetched is tried again, and which.
-    retry: Option<(Instant, Digest)>,
+    verdicts: Verdicts,
+    /// Whether the crashes on disk are still to be forgotten.
+    forgive: bool,
+    /// Said until the process ends: that the log went on without what was seen.
+    forked: Option<String>,
 }
 
-type Job = JoinHandle<(Box<Installer>, Order, Result<LoadedModel, FetchError>)>;
+/// An order that is being carried out.
+struct Job {
+    work: JoinHandle<(Box<Installer>, Order, Outcome)>,
+    cancelled: Arc<AtomicBool>,
+    entry: Option<VersionEntry>,
+}
+
+type Done = Result<(Box<Installer>, Order, Outcome), tokio::task::JoinError>;
 
 impl Reconciler {
     pub(crate) fn new(installer: Installer, identity: Identity, news: watch::Receiver<ModelNews>) -> Self {
-        let held = installer.cache.seen();
+        let held = installer.held();
         let live = installer.live.clone();
-        let mut reconciler =
-            Self { live, identity, news, held, rejected: HashMap::new(), retry: None, installer: None };
-        for mark in installer.cache.crashes() {
-            let cause = "the process died while decoding it".to_owned();
-            let (version, manifest) = (mark.version, mark.manifest);
-            let rejection =
-                Rejection { version, manifest, stage: Stage::Crash, cause, at_unix_ms: clock::unix_ms() };
-            reconciler.rejected.insert(manifest, rejection);
-        }
-        reconciler.installer = Some(Box::new(installer));
-        reconciler
+        // A publisher learns from this that the log has lost something, also after everybody was restarted.
+        live.update(|state| {
+            state.generation_seen = held.map_or(state.generation_seen, |held| held.generation);
+            state.announcement_seen = held.map(|held| held.digest);
+        });
+        let verdicts = Verdicts::after(&installer.cache.crashes());
+        let retries = live.retries();
+        let installer = Some(Box::new(installer));
+        Self { live, identity, news, retries, installer, held, verdicts, forgive: false, forked: None }
     }
 
-    /// Runs until `stop`.
+    /// Runs until `stop`, or until nobody tells news any more.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let mut retries = self.live.retries();
-        let mut job: Option<(Job, Arc<AtomicBool>)> = None;
+        let mark = self.installer.as_ref().map(|installer| installer.cache.mark());
+        let mut job: Option<Job> = None;
         loop {
-            if let Some(order) = self.look(job.is_some()) {
-                let cancelled = Arc::clone(&order.cancelled);
-                if let Some(installer) = self.installer.take() {
-                    job = Some((start(installer, order), cancelled));
-                }
-            } else if let Some((_, cancelled)) = &job {
-                cancelled.store(self.is_overtaken(), Relaxed);
-            }
+            job = self.look(job);
             tokio::select! {
                 changed = self.news.changed() => if changed.is_err() { break },
-                asked = retries.changed() => if asked.is_ok() { self.forgive() },
-                () = until(self.retry.map(|(at, _)| at)) => self.retry = None,
+                asked = self.retries.changed() => if asked.is_ok() { self.retry() },
+                () = until(self.verdicts.next_retry()) => self.verdicts.end_wait(),
                 done = finished(job.as_mut()) => {
                     job = None;
-                    self.finish(done);
+                    if !self.finish(done) { return }
                 }
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }
-        if let Some((job, cancelled)) = job {
-            cancelled.store(true, Relaxed);
-            drop(job.await);
+        let Some(mut job) = job else { return };
+        job.cancelled.store(true, Relaxed);
+        if tokio::time::timeout(END_DEADLINE, &mut job.work).await.is_err() {
+            // A decoder is at work and cannot be interrupted. That the process ends meanwhile is not its fault.
+            if let Some(Err(error)) = async { Some(tokio::fs::remove_file(mark?).await) }.await {
+                debug!(model = %self.live.name(), %error, "the mark of a decoder is not removed");
+            }
         }
     }
 
-    /// Looks at what is wanted; gives an order when there is something to install and nobody is at it.
-    fn look(&mut self, busy: bool) -> Option<Order> {
+    /// Looks at what is wanted: begins the work when nobody is at it, cancels work that is not wanted any more.
+    fn look(&mut self, job: Option<Job>) -> Option<Job> {
         let news = self.news.borrow_and_update().clone();
-        self.warn(&news);
-        if !news.complete {
+        let followed = self.followed(&news);
+        let wanted = followed.as_deref().and_then(|in_force| self.wanted(in_force));
+        self.show_wanted(followed.as_deref(), wanted.as_ref());
+        let entry = wanted.map(|(entry, _)| entry);
+        let job = match (job, followed) {
+            (Some(job), followed) => {
+                let is_wanted = |own: &VersionEntry| {
+                    followed.is_none() || entry.as_ref().is_some_and(|entry| entry.manifest == own.manifest)
+                };
+                job.cancelled.store(!job.entry.as_ref().is_none_or(is_wanted), Relaxed);
+                Some(job)
+            }
+            (None, Some(in_force)) => self.decide(in_force, entry),
+            (None, None) => None,
+        };
+        self.show_warnings(&news);
+        job
+    }
+
+    /// Begins what there is to do.
+    fn decide(&mut self, in_force: Arc<InForce>, entry: Option<VersionEntry>) -> Option<Job> {
+        let install = match entry {
+            Some(entry) => (!self.serves(&entry, &in_force) && !self.holds_up(&entry)).then_some(entry),
+            None => {
+                self.rest();
+                None
+            }
+        };
+        let nothing = install.is_none() && self.held == Some(in_force.held()) && !self.forgive;
+        if nothing || self.verdicts.all_wait() {
             return None;
         }
-        let in_force = self.follow(&news)?;
+        self.begin(in_force, install)
+    }
+
+    /// What this instance should run, if this program understands the announcement.
+    fn wanted(&self, in_force: &InForce) -> Option<(VersionEntry, Role)> {
         let state = in_force.announcement.body.as_ref().ok()?;
         let wanted = resolve(self.live.name(), state, &self.identity)?;
-        let (entry, role) = (wanted.entry.clone(), wanted.role);
-        self.want(&entry, role, &in_force);
-        if self.serves(&entry, &in_force) || self.refuses(&entry) || busy || self.waits(&entry) {
-            return None;
-        }
-        self.live.update(|state| state.phase = Phase::Seen);
-        Some(Order { entry, in_force, cancelled: Arc::new(AtomicBool::new(false)) })
+        Some((wanted.entry.clone(), wanted.role))
     }
 
-    /// The announcement to follow, remembered; `None` when there is none, or history was lost.
-    fn follow(&mut self, news: &ModelNews) -> Option<Arc<InForce>> {
-        let in_force = news.in_force.clone();
-        match continuity(self.held, in_force.as_deref()) {
-            Continuity::Lost => return None,
-            Continuity::Same => {}
-            Continuity::Forked | Continuity::Advanced => {
-                let held = in_force.as_deref().map(InForce::held)?;
-                // While a job has the installer, the generation is remembered when it comes back.
-                let installer = self.installer.as_ref()?;
-                if let Err(error) = installer.cache.remember(held) {
-                    error!(model = %self.live.name(), %error, "cannot remember the generation, so it is not followed");
-                    return None;
-                }
-                self.held = Some(held);
-            }
-        }
-        in_force
+    /// The announcement to follow, when the end of the log was reached and no history was lost.
+    fn followed(&self, news: &ModelNews) -> Option<Arc<InForce>> {
+        let in_force = news.in_force.clone().filter(|_| news.complete)?;
+        (continuity(self.held, Some(&in_force)) != Continuity::Lost).then_some(in_force)
     }
 
-    /// Shows what is wanted.
-    fn want(&self, entry: &VersionEntry, role: Role, in_force: &InForce) {
-        let wanted = StatusVersion { version: entry.version, manifest: entry.manifest };
-        self.live.update(|state| {
-            state.wanted = Some((wanted, role));
-            state.generation_seen = in_force.generation();
-            state.announcement_seen = Some(in_force.announcement.digest);
+    fn begin(&mut self, in_force: Arc<InForce>, entry: Option<VersionEntry>) -> Option<Job> {
+        let mut installer = self.installer.take()?;
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let forgive = std::mem::take(&mut self.forgive);
+        if entry.as_ref().is_some_and(|entry| self.live.slot().resident(entry.manifest).is_none()) {
+            self.live.update(|state| state.phase = Phase::Seen);
+        }
+        let order = Order { in_force, entry: entry.clone(), forgive, cancelled: Arc::clone(&cancelled) };
+        let work = tokio::task::spawn_blocking(move || {
+            let outcome = installer.carry_out(&order);
+            (installer, order, outcome)
         });
+        Some(Job { work, cancelled, entry })
     }
 
-    /// Whether the wanted version serves, swapping in one that is still in memory.
-    fn serves(&mut self, entry: &VersionEntry, in_force: &Arc<InForce>) -> bool {
-        let Some(resident) = self.live.slot().resident(entry.manifest) else { return false };
-        let generation = in_force.generation();
-        if resident.generation() == generation
-            && self.live.load().is_some_and(|serving| Arc::ptr_eq(&serving, &resident))
-        {
+    /// Whether the wanted version serves, at the generation that wants it.
+    fn serves(&self, entry: &VersionEntry, in_force: &InForce) -> bool {
+        let serves = self.live.load().is_some_and(|serving| {
+            serving.digest() == entry.manifest && serving.generation() == in_force.generation()
+        });
+        if serves {
             self.live.update(|state| state.phase = Phase::Live);
+        }
+        serves
+    }
+
+    /// Whether the wanted version was rejected, or could not be had just now.
+    fn holds_up(&mut self, entry: &VersionEntry) -> bool {
+        // What is in memory was admitted: another generation of it needs no new verdict.
+        if self.live.slot().resident(entry.manifest).is_none()
+            && let Some(rejection) = self.verdicts.rejection(entry.manifest)
+        {
+            self.verdicts.end_trouble();
+            self.reject(rejection);
             return true;
         }
-        let Some(installer) = self.installer.as_ref() else { return false };
-        let artifact = crate::Artifact::Memory(Vec::new()); // it is on disk already; only its announcement is new
-        if installer.cache.find(entry.manifest).is_none() {
-            return false;
-        }
-        if let Err(error) = installer.cache.keep(resident.signed_manifest(), &artifact, &in_force.bytes) {
-            warn!(model = %self.live.name(), %error, "cannot keep the announcement beside its version");
-        }
-        self.swap(resident.at(entry.version, generation));
-        true
+        self.verdicts.waits(entry.manifest)
     }
 
-    /// Whether the wanted version was rejected.
-    fn refuses(&self, entry: &VersionEntry) -> bool {
-        let Some(rejection) = self.rejected.get(&entry.manifest) else { return false };
-        let (stage, cause) = (rejection.stage, rejection.cause.clone());
+    /// Nothing is wanted that this program understands: it is not on its way anywhere.
+    fn rest(&self) {
         self.live.update(|state| {
-            if !state.rejections.contains(rejection) {
-                state.rejections.push(rejection.clone());
-                *state.rejections_total.entry(stage).or_default() += 1;
-                let surplus = state.rejections.len().saturating_sub(REJECTIONS_KEPT);
-                state.rejections.drain(..surplus);
-            }
-            state.phase = Phase::Refused { stage, cause };
+            state.phase = if state.served.is_some() { Phase::Live } else { Phase::Waiting };
         });
-        true
     }
 
-    /// Whether the wanted version could not be fetched just now.
-    fn waits(&self, entry: &VersionEntry) -> bool {
-        self.retry.is_some_and(|(_, manifest)| manifest == entry.manifest)
-    }
-
-    /// Whether a running job is for something that is not wanted any more.
-    fn is_overtaken(&self) -> bool {
-        let news = self.news.borrow();
-        let newest = news.in_force.as_deref().map(InForce::held);
-        news.complete && newest != self.held
-    }
-
-    fn finish(&mut self, done: Done) {
-        let (installer, order, result) = match done {
+    /// Takes in what became of a job. Gives `false` when the installer is lost: then this loop must be built anew.
+    fn finish(&mut self, done: Done) -> bool {
+        let (installer, order, outcome) = match done {
             Ok(done) => done,
             Err(error) => {
-                // Only a panic outside of what admission contains; the installer with its lock is gone.
                 error!(model = %self.live.name(), %error, "installing a version ended unexpectedly");
-                return;
+                return false;
             }
         };
         self.installer = Some(installer);
-        match result {
-            Ok(loaded) => self.swap(loaded),
-            Err(FetchError::Cancelled) => {}
-            Err(FetchError::Refused(refused)) => {
-                let model = self.live.name();
-                warn!(%model, version = %order.entry.version, stage = %refused.stage, cause = refused.cause, "version rejected");
-                let rejection = Rejection {
-                    version: order.entry.version,
-                    manifest: order.entry.manifest,
-                    stage: refused.stage,
-                    cause: refused.cause,
-                    at_unix_ms: clock::unix_ms(),
-                };
-                let missing = rejection.stage == Stage::Fetch;
-                self.rejected.insert(order.entry.manifest, rejection);
-                self.refuses(&order.entry);
-                if missing {
-                    self.rejected.remove(&order.entry.manifest);
-                    self.retry = Some((Instant::now() + MISSING_RETRY, order.entry.manifest));
-                }
+        let held = order.in_force.held();
+        if let Outcome::NotRemembered(error) = &outcome {
+            error!(model = %self.live.name(), %error, "cannot remember the generation, so it is not followed");
+            let text = format!("the state folder cannot be written, so nothing new is followed: {error}");
+            self.verdicts.wait(Retry::Soon, order.entry.as_ref().map(|entry| entry.manifest), text);
+            return true;
+        }
+        if self.held != Some(held) {
+            if continuity(self.held, Some(&order.in_force)) == Continuity::Forked {
+                let generation = held.generation;
+                self.forked = Some(format!(
+                    "history forked at generation {generation}: the log went on without what was seen"
+                ));
             }
-            Err(error @ (FetchError::Kafka(_) | FetchError::Store(_))) => {
-                warn!(model = %self.live.name(), version = %order.entry.version, %error, "version not fetched, trying again");
-                self.retry = Some((Instant::now() + FETCH_RETRY, order.entry.manifest));
+            self.held = Some(held);
+        }
+        match (order.entry, outcome) {
+            (Some(_), Outcome::Loaded(loaded)) => self.swap(*loaded),
+            (Some(entry), Outcome::Failed(error)) => self.fail(&entry, error),
+            _ => {}
+        }
+        true
+    }
+
+    fn fail(&mut self, entry: &VersionEntry, error: InstallError) {
+        let (model, version, manifest) = (self.live.name(), entry.version, entry.manifest);
+        match error {
+            InstallError::Fetch(FetchError::Cancelled) => {}
+            InstallError::Fetch(FetchError::Refused(refused)) if refused.stage == Stage::Fetch => {
+                warn!(%model, %version, cause = refused.cause, "version not to be had, looking again later");
+                let text = format!("version {version} is not to be had: {}", refused.cause);
+                let new = self.verdicts.trouble() != Some(&text);
+                self.verdicts.wait(Retry::Late, Some(manifest), text);
+                let (stage, cause, at_unix_ms) = (refused.stage, refused.cause, clock::unix_ms());
+                self.reject((Rejection { version, manifest, stage, cause, at_unix_ms }, new));
+            }
+            InstallError::Fetch(FetchError::Refused(refused)) => {
+                warn!(%model, %version, stage = %refused.stage, cause = refused.cause, "version rejected");
+                let at_unix_ms = clock::unix_ms();
+                let (stage, cause) = (refused.stage, refused.cause);
+                self.verdicts.reject(Rejection { version, manifest, stage, cause, at_unix_ms });
+            }
+            error @ (InstallError::Fetch(FetchError::Kafka(_) | FetchError::Store(_))
+            | InstallError::NoRoom) => {
+                warn!(%model, %version, %error, "version not installed, trying again");
+                let text = format!("version {version} is not installed yet: {error}");
+                self.verdicts.wait(Retry::Soon, Some(manifest), text);
             }
         }
     }
 
-    fn swap(&self, loaded: LoadedModel) {
+    /// Makes a version the serving one, unless something else came to be wanted while it was loaded.
+    fn swap(&mut self, loaded: LoadedModel) {
+        let news = self.news.borrow().clone();
+        let newest = self.followed(&news);
+        let wanted = newest.as_deref().is_none_or(|newest| {
+            self.wanted(newest).is_some_and(|(entry, _)| entry.manifest == loaded.digest())
+        });
+        if !wanted {
+            info!(model = %self.live.name(), version = %loaded.version(), "version not wanted any more");
+            self.live.slot().discard(loaded);
+            return;
+        }
         let (version, generation, digest) = (loaded.version(), loaded.generation(), loaded.digest().short());
+        self.verdicts.end_trouble();
         self.live.serve(Arc::new(loaded));
         info!(model = %self.live.name(), %version, %generation, digest, "model live");
     }
 
-    /// Takes rejected versions into consideration again.
-    fn forgive(&mut self) {
-        self.rejected.clear();
-        self.retry = None;
-        if let Some(Err(error)) = self.installer.as_ref().map(|installer| installer.cache.forgive()) {
-            warn!(model = %self.live.name(), %error, "cannot forget the crashes on disk");
-        }
+    /// Somebody asked for another try.
+    fn retry(&mut self) {
+        self.verdicts.forgive();
+        self.forgive = true;
     }
 
-    /// Shows what a person should know.
-    fn warn(&self, news: &ModelNews) {
-        let mut warnings = Vec::new();
-        if let Some(trouble) = &news.trouble {
-            warnings.push(format!("no news: {trouble}"));
-        }
-        let in_force = news.in_force.as_deref();
-        if news.complete {
-            match continuity(self.held, in_force) {
-                Continuity::Lost => warnings.push(format!(
-                    "history lost: generation {} was seen, the log has {}",
-                    self.held.map_or(0, |held| held.generation.get()),
-                    in_force.map_or(0, |in_force| in_force.generation().get()),
-                )),
-                Continuity::Forked => {
-                    warnings.push("history forked: the log went on without what was seen".into())
-                }
-                Continuity::Same | Continuity::Advanced => {}
-            }
-        }
-        if let Some(Err(error)) = in_force.map(|in_force| &in_force.announcement.body) {
-            warnings.push(format!("announcement not understood: {error}"));
-        }
-        if let Some(unverified) = &news.unverified {
-            let (generation, offset) = (unverified.generation, unverified.offset);
-            warnings.push(format!(
-                "generation {generation} at offset {offset} is not verified: {}",
-                unverified.cause
-            ));
-        }
-        let generation = in_force.map(InForce::generation);
+    /// Shows a rejection as long as it keeps the wanted version from being served; counts it once.
+    fn reject(&self, (rejection, new): (Rejection, bool)) {
+        let (stage, cause) = (rejection.stage, rejection.cause.clone());
         self.live.update(|state| {
-            state.warnings = warnings;
-            if let Some(generation) = generation {
-                state.generation_seen = state.generation_seen.max(generation);
+            if new {
+                state.remember(rejection);
+            }
+            state.phase = Phase::Refused { stage, cause };
+        });
+    }
+
+    fn show_wanted(&self, followed: Option<&InForce>, wanted: Option<&(VersionEntry, Role)>) {
+        self.live.update(|state| {
+            if let Some((entry, role)) = wanted {
+                let version = StatusVersion { version: entry.version, manifest: entry.manifest };
+                state.wanted = Some((version, *role));
+            }
+            if let Some(in_force) = followed {
+                state.generation_seen = in_force.generation();
+                state.announcement_seen = Some(in_force.announcement.digest);
             }
         });
     }
+
+    /// Shows what a person should know; says once what nobody said before.
+    fn show_warnings(&self, news: &ModelNews) {
+        let mut warnings = self.doubts(news);
+        let before = self.live.state().warnings;
+        for warning in warnings.iter().filter(|warning| !before.contains(warning)) {
+            warn!(model = %self.live.name(), warning, "the history is in doubt; what serves goes on serving");
+        }
+        warnings.extend(news.trouble.as_ref().map(|trouble| format!("no news: {trouble}")));
+        warnings.extend(news.unverified.as_ref().map(|unverified| {
+            let (generation, offset) = (unverified.generation, unverified.offset);
+            format!("generation {generation} at offset {offset} is not verified: {}", unverified.cause)
+        }));
+        warnings.extend(self.verdicts.trouble().map(str::to_owned));
+        self.live.update(|state| state.warnings = warnings);
+    }
+
+    /// Why the announcement at the end of the log is not simply followed.
+    fn doubts(&self, news: &ModelNews) -> Vec<String> {
+        let in_force = news.in_force.as_deref();
+        let mut doubts: Vec<String> = self.forked.iter().cloned().collect();
+        if news.complete && continuity(self.held, in_force) == Continuity::Lost {
+            doubts.push(format!(
+                "history lost: generation {} was seen, the log has {}",
+                self.held.map_or(0, |held| held.generation.get()),
+                in_force.map_or(0, |in_force| in_force.generation().get()),
+            ));
+        }
+        if let Some(Err(error)) = in_force.map(|in_force| &in_force.announcement.body) {
+            doubts.push(format!("announcement not understood: {error}"));
+        }
+        doubts
+    }
 }
 
-type Done = Result<(Box<Installer>, Order, Result<LoadedModel, FetchError>), tokio::task::JoinError>;
-
-fn start(mut installer: Box<Installer>, order: Order) -> Job {
-    tokio::task::spawn_blocking(move || {
-        let result = installer.install(&order);
-        (installer, order, result)
-    })
+impl Drop for Job {
+    fn drop(&mut self) {
+        // Nobody waits for it: it should not go on fetching.
+        self.cancelled.store(true, Relaxed);
+    }
 }
 
-async fn finished(job: Option<&mut (Job, Arc<AtomicBool>)>) -> Done {
+async fn finished(job: Option<&mut Job>) -> Done {
     match job {
-        Some((job, _)) => job.await,
+        Some(job) => (&mut job.work).await,
         None => std::future::pending().await,
     }
 }
