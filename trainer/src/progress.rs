@@ -43,7 +43,7 @@ impl Progress {
                 info!(%manifest, bytes_sent, "version uploaded");
                 self.say("reading back");
             }
-            PublishEvent::ReadBack(phase) => self.say(format!("reading back: {phase:?}").to_lowercase()),
+            PublishEvent::ReadBack(_) => self.say("reading back"),
             PublishEvent::Conflict(conflict) => {
                 info!(generation = %conflict.generation, by = conflict.by, "somebody else announced first; deciding again");
                 self.say("somebody else announced first; deciding again");
