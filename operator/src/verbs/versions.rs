@@ -18,11 +18,11 @@ use crate::{
 /// Lists the versions.
 pub(super) async fn run(settings: &Settings, args: &VersionsArgs) -> Result<Exit, Failure> {
     let catalog = session::catalog(settings).await?;
-    let fold = catalog.fold().await?;
+    let (fold, history) = catalog.history(&args.model).await?;
     let in_force = session::in_force(settings, &fold, &args.model).await?;
     let state = session::understood(in_force)?;
     let described = describe(&catalog, &args.model, state).await;
-    let publishers = version_list::publishers([&in_force.announcement]);
+    let publishers = version_list::publishers(&history);
     let list = version_list::list(in_force, state, &publishers, described);
     if args.json {
         stdout::json(&list)?;

@@ -59,15 +59,20 @@ impl AnnouncementLog {
         deadline: Instant,
     ) -> Result<Self, KafkaError> {
         let mut log = Self::open(kafka, keys, Purpose::Scan)?;
-        while log.take(log.reader.read_until(deadline)?) != Look::End {}
+        while log.look_until(deadline)? != Look::End {}
         Ok(log)
+    }
+
+    /// Takes in the next record, or reaches the end; an error when neither comes until `deadline`.
+    pub(crate) fn look_until(&mut self, deadline: Instant) -> Result<Look, KafkaError> {
+        let read = self.reader.read_until(deadline)?;
+        Ok(self.take(read))
     }
 
     /// Reads on until the record at `offset` was taken in.
     pub(crate) fn read_past(&mut self, offset: i64, deadline: Instant) -> Result<(), KafkaError> {
         while self.next <= offset {
-            let read = self.reader.read_until(deadline)?;
-            self.take(read);
+            self.look_until(deadline)?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! Needs no private key. Changes nothing.
 
 use std::{
+    collections::VecDeque,
     io::Write as _,
     sync::Arc,
     time::{Duration, Instant},
@@ -10,9 +11,10 @@ use std::{
 
 use modelcast_protocol::{
     Generation, ModelName,
+    announcement::Announcement,
     chunk::ChunkEntry,
     desired::VersionEntry,
-    fold::{Fold, InForce},
+    fold::{Fold, InForce, Step},
     key::TrustedKeys,
     manifest::SignedManifest,
     status::Phase,
@@ -20,10 +22,10 @@ use modelcast_protocol::{
 
 use crate::{
     admission::Policy,
-    announcements::AnnouncementLog,
+    announcements::{AnnouncementLog, Look},
     artifact::Artifact,
     fetch::{FetchError, Fetcher, Watch},
-    kafka::{KafkaError, connect},
+    kafka::{KafkaError, connect, connect::Purpose},
     loaded::LoadedModel,
     settings::KafkaSettings,
 };
@@ -32,6 +34,8 @@ use crate::{
 pub(crate) const LOG_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a version may take to come in, before its connection is given up.
 const VERSION_DEADLINE: Duration = Duration::from_secs(600);
+/// Most announcements of a model's history that are kept in memory.
+const HISTORY_MAX: usize = 1_000;
 /// Artifacts up to this size are kept in memory while they are verified.
 const MEMORY_MAX_BYTES: u64 = 1024 * 1024;
 
@@ -75,6 +79,33 @@ impl Catalog {
     /// [`KafkaError`] when the announcements cannot be read.
     pub async fn in_force(&self, model: &ModelName) -> Result<Option<InForce>, KafkaError> {
         Ok(self.log().await?.fold().in_force(model).cloned())
+    }
+
+    /// The announcements in force, with those of one model that took force before: oldest first, the last 1,000 that
+    /// the log still has.
+    ///
+    /// # Errors
+    /// [`KafkaError`] when the announcements cannot be read.
+    pub async fn history(&self, model: &ModelName) -> Result<(Fold, Vec<Announcement>), KafkaError> {
+        let (kafka, keys, model) = (self.kafka.clone(), self.keys.clone(), model.clone());
+        blocking("reading the announcements", move || {
+            let mut log = AnnouncementLog::open(&kafka, &keys, Purpose::Scan)?;
+            let mut history = VecDeque::new();
+            let deadline = Instant::now() + LOG_DEADLINE;
+            loop {
+                match log.look_until(deadline)? {
+                    Look::End => return Ok((log.fold().clone(), history.into())),
+                    Look::Record(Step::TookForce(of)) if of == model => {
+                        history.extend(log.fold().in_force(&of).map(|now| now.announcement.clone()));
+                        if history.len() > HISTORY_MAX {
+                            history.pop_front();
+                        }
+                    }
+                    Look::Record(_) | Look::Nothing => {}
+                }
+            }
+        })
+        .await
     }
 
     /// The manifest of a version, its signature verified.
