@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use modelcast_protocol::{ModelName, Namespace, topic::TopicSpec};
 use rdkafka::{
-    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
+    admin::{
+        AdminClient, AdminOptions, ConfigResource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
+        TopicReplication,
+    },
     types::RDKafkaErrorCode as Code,
 };
 
@@ -61,13 +64,8 @@ pub(crate) async fn check(kafka: &KafkaSettings, specs: &[TopicSpec]) -> Result<
     for spec in specs {
         let found = partitions(kafka, &admin, spec)?;
         if found != spec.partitions {
-            return Err(wrong(
-                kafka,
-                spec,
-                &format!("{found} partitions"),
-                &format!("{}", spec.partitions),
-                None,
-            ));
+            let (found, mend) = (format!("{found} partitions"), mend_partitions(kafka, spec, found));
+            return Err(wrong(spec, found, spec.partitions.to_string(), mend));
         }
     }
     let resources: Vec<_> = specs.iter().map(|spec| ResourceSpecifier::Topic(&spec.name)).collect();
@@ -76,23 +74,35 @@ pub(crate) async fn check(kafka: &KafkaSettings, specs: &[TopicSpec]) -> Result<
         .describe_configs(&resources, &options)
         .await
         .map_err(|error| sorted("topic settings", &error))?;
-    for (spec, result) in specs.iter().zip(results) {
+    for result in results {
         let resource = match result {
             Ok(resource) => resource,
             // Who may only read may not be allowed to see settings; whoever publishes is.
             Err(Code::TopicAuthorizationFailed) => continue,
             Err(code) => {
-                let what = format!("settings of topic {}", spec.name);
-                return Err(KafkaError::Refused { what, cause: code.to_string() });
+                return Err(KafkaError::Refused { what: "topic settings".into(), cause: code.to_string() });
             }
         };
-        for (key, wanted) in &spec.settings {
-            let found = resource.get(key).and_then(|entry| entry.value.as_deref());
-            if found.is_some_and(|found| !same(found, wanted)) {
-                let found = format!("{key}={}", found.unwrap_or_default());
-                return Err(wrong(kafka, spec, &found, &format!("{key}={wanted}"), Some((key, wanted))));
-            }
+        let spec = specs.iter().find(
+            |spec| matches!(&resource.specifier, OwnedResourceSpecifier::Topic(name) if *name == spec.name),
+        );
+        if let Some(spec) = spec {
+            check_settings(kafka, spec, &resource)?;
         }
+    }
+    Ok(())
+}
+
+fn check_settings(kafka: &KafkaSettings, spec: &TopicSpec, found: &ConfigResource) -> Result<(), KafkaError> {
+    for (key, wanted) in &spec.settings {
+        // A broker that does not know a setting does not act on it either.
+        let value = found.get(key).and_then(|entry| entry.value.as_deref());
+        let Some(value) = value.filter(|value| !same(value, wanted)) else { continue };
+        let mend = format!(
+            "kafka-configs.sh --bootstrap-server {} --alter --topic {} --add-config '{key}=[{wanted}]'",
+            kafka.bootstrap_servers, spec.name
+        );
+        return Err(wrong(spec, format!("{key}={value}"), format!("{key}={wanted}"), mend));
     }
     Ok(())
 }
@@ -141,25 +151,20 @@ fn partitions(
     Ok(i32::try_from(count).unwrap_or(i32::MAX))
 }
 
-fn wrong(
-    kafka: &KafkaSettings,
-    spec: &TopicSpec,
-    found: &str,
-    wanted: &str,
-    setting: Option<(&str, &str)>,
-) -> KafkaError {
-    let servers = &kafka.bootstrap_servers;
-    let topic = &spec.name;
-    let mend = match setting {
-        Some((key, value)) => format!(
-            "kafka-configs.sh --bootstrap-server {servers} --alter --topic {topic} --add-config '{key}=[{value}]'"
-        ),
-        None => format!(
-            "kafka-topics.sh --bootstrap-server {servers} --delete --topic {topic} && {}",
-            create_command(kafka, spec)
-        ),
-    };
-    KafkaError::WrongTopic { topic: topic.clone(), found: found.into(), wanted: wanted.into(), mend }
+fn wrong(spec: &TopicSpec, found: String, wanted: String, mend: String) -> KafkaError {
+    KafkaError::WrongTopic { topic: spec.name.clone(), found, wanted, mend }
+}
+
+/// Partitions can be added, not taken away; and a topic with history is never deleted on our word.
+fn mend_partitions(kafka: &KafkaSettings, spec: &TopicSpec, found: i32) -> String {
+    let (servers, wanted) = (&kafka.bootstrap_servers, spec.partitions);
+    if found < wanted {
+        let topic = &spec.name;
+        return format!(
+            "kafka-topics.sh --bootstrap-server {servers} --alter --topic {topic} --partitions {wanted}"
+        );
+    }
+    format!("modelcast topics create --kafka {servers} --namespace ANOTHER")
 }
 
 fn create_command(kafka: &KafkaSettings, spec: &TopicSpec) -> String {
