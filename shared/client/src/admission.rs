@@ -264,3 +264,6 @@ fn contained<T>(stage: Stage, run: impl FnOnce() -> T) -> Result<T, Refusal> {
         refusal(stage, &format!("panicked: {text}"))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -165,3 +165,77 @@ pub fn standing(status: &Status, desired: Option<&DesiredState>) -> Standing {
         _ => Standing::Lagging,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use modelcast_protocol::{Version, status::Served};
+
+    use super::*;
+
+    fn status(boot_id: &str, generation: u64) -> Status {
+        Status {
+            v: 1,
+            model: "price".parse().unwrap(),
+            instance: "a".parse().unwrap(),
+            boot_id: boot_id.into(),
+            sequence: 1,
+            at_unix_ms: clock::unix_ms(),
+            labels: [].into(),
+            phase: Phase::Live,
+            wanted: None,
+            served: Some(Served {
+                version: Version::FIRST,
+                manifest: Digest::of(b"manifest"),
+                generation: Generation::new(generation),
+                since_unix_ms: 0,
+            }),
+            generation_seen: Generation::new(generation),
+            announcement_seen: None,
+            warnings: Vec::new(),
+            traffic: status::Traffic::default(),
+        }
+    }
+
+    fn fleet(boots: impl IntoIterator<Item = String>) -> Fleet {
+        let mut fleet = Fleet::default();
+        for boot in boots {
+            fleet.take(b"price/a", Some(&status(&boot, 3).encode().unwrap()));
+        }
+        fleet
+    }
+
+    fn is_contested(fleet: &Fleet) -> bool {
+        fleet.is_contested(&"price".parse().unwrap(), &"a".parse().unwrap())
+    }
+
+    #[test]
+    fn two_processes_that_take_turns_are_told_from_one_that_is_restarted() {
+        let of = |boots: &[&str]| fleet(boots.iter().map(|&boot| boot.to_owned()));
+        assert!(!is_contested(&of(&["a", "a", "b", "b", "c"])));
+        assert!(is_contested(&of(&["a", "b", "a"])));
+    }
+
+    #[test]
+    fn boots_are_bounded_however_often_an_instance_starts() {
+        let restarts = (0..10_000).map(|boot| boot.to_string());
+        let turns = ["x", "y", "x"].map(str::to_owned);
+        let fleet = fleet(restarts.chain(turns));
+        assert!(fleet.boots.values().all(|boots| boots.len() <= BOOTS_KEPT));
+        assert!(is_contested(&fleet), "the latest count");
+    }
+
+    #[test]
+    fn foreign_records_are_passed_over_and_a_withdrawal_forgets() {
+        let mut fleet = fleet(["a".to_owned()]);
+        let good = status("a", 9).encode().unwrap();
+        let records: [(&[u8], &[u8]); 4] =
+            [(b"price/b", &good), (b"\xff", &good), (b"price", &good), (b"price/a", b"no status")];
+        for (key, value) in records {
+            fleet.take(key, Some(value));
+        }
+        let price = "price".parse().unwrap();
+        assert_eq!(fleet.highest_generation(&price).unwrap().0, Generation::new(3));
+        fleet.take(b"price/a", None);
+        assert_eq!((fleet.statuses().count(), fleet.boots.len()), (0, 0));
+    }
+}

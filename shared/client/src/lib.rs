@@ -22,6 +22,8 @@ pub mod clock;
 #[cfg(feature = "kafka")]
 mod fetch;
 mod fixed;
+#[cfg(test)]
+mod fixture;
 #[cfg(feature = "kafka")]
 pub mod fleet;
 #[cfg(feature = "kafka")]

@@ -254,3 +254,82 @@ impl Default for ModelState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    };
+
+    use super::*;
+    use crate::fixture::{Probe, model, version};
+
+    fn loaded(weight: u64) -> LoadedModel {
+        let policy = Arc::<Probe>::default().policy();
+        let (manifest, artifact) = version("fine", weight);
+        let verified = policy.accept(manifest).unwrap().with(artifact).verify().unwrap();
+        let tested = verified.decode(&policy).unwrap().test().unwrap();
+        tested.load(Version::new(weight).unwrap(), Generation::new(weight)).unwrap()
+    }
+
+    #[test]
+    fn live_is_said_only_after_the_swap() {
+        let live = LiveModel::fixed(loaded(1)).unwrap();
+        let ended = Arc::new(AtomicBool::new(false));
+        let watcher = std::thread::spawn({
+            let (live, ended) = (live.clone(), Arc::clone(&ended));
+            move || {
+                while !ended.load(SeqCst) {
+                    // The state first: what it says serves must serve by then.
+                    let said = live.state().served.unwrap().version;
+                    let serves = live.load().unwrap().version();
+                    assert!(serves >= said, "{said} was said, {serves} serves");
+                }
+            }
+        });
+        for weight in 2..200 {
+            live.replace_fixed(loaded(weight)).unwrap();
+        }
+        ended.store(true, SeqCst);
+        watcher.join().unwrap();
+        assert_eq!((live.state().swaps, live.state().phase), (199, Phase::Live));
+    }
+
+    #[test]
+    fn a_handle_that_waits_has_nothing_to_predict_with() {
+        let live = LiveModel::waiting(model()).unwrap();
+        assert!(live.load().is_none() && live.news_age().is_none());
+        assert_eq!(live.state(), ModelState::default());
+    }
+
+    #[cfg(feature = "kafka")]
+    #[test]
+    fn a_model_that_a_subscriber_owns_is_not_replaced_by_hand() {
+        let live = LiveModel::subscribed(model()).unwrap();
+        assert_eq!(live.replace_fixed(loaded(3)).unwrap_err().version().get(), 3);
+        assert!(live.load().is_none());
+    }
+
+    #[cfg(feature = "kafka")]
+    #[test]
+    fn rejections_are_counted_each_and_kept_once_each() {
+        let rejection = |number: u64| Rejection {
+            version: Version::new(number).unwrap(),
+            manifest: Digest::of(&number.to_be_bytes()),
+            stage: Stage::Golden,
+            cause: "off".into(),
+            at_unix_ms: number,
+        };
+        let mut state = ModelState::default();
+        for number in [1, 2, 1] {
+            state.remember(rejection(number));
+        }
+        let kept = |state: &ModelState| -> Vec<_> {
+            state.rejections.iter().map(|rejection| rejection.version.get()).collect()
+        };
+        assert_eq!((kept(&state), state.rejections_total[&Stage::Golden]), (vec![2, 1], 3));
+        (10..40).for_each(|number| state.remember(rejection(number)));
+        assert_eq!(kept(&state), (24..40).collect::<Vec<_>>());
+    }
+}

@@ -172,3 +172,6 @@ fn reap(doomed: &mpsc::Receiver<Arc<LoadedModel>>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

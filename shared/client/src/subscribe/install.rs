@@ -350,3 +350,6 @@ fn is_damage(refused: &Refusal) -> bool {
 fn store(error: &std::io::Error) -> FetchError {
     FetchError::Store(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,3 +114,55 @@ impl Verdicts {
         self.end_trouble();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use modelcast_protocol::Version;
+
+    use super::*;
+
+    fn rejection(number: u64) -> Rejection {
+        Rejection {
+            version: Version::new(number).unwrap(),
+            manifest: Digest::of(&number.to_be_bytes()),
+            stage: Stage::Golden,
+            cause: "off".into(),
+            at_unix_ms: number,
+        }
+    }
+
+    #[test]
+    fn a_rejection_is_new_once_and_holds_until_it_is_forgiven() {
+        let mut verdicts = Verdicts::after(&[]);
+        verdicts.reject(rejection(1));
+        let manifest = rejection(1).manifest;
+        assert_eq!(verdicts.rejection(manifest), Some((rejection(1), true)));
+        assert_eq!(verdicts.rejection(manifest), Some((rejection(1), false)));
+        verdicts.forgive();
+        assert_eq!(verdicts.rejection(manifest), None);
+    }
+
+    #[test]
+    fn rejections_are_bounded_and_the_oldest_goes() {
+        let mut verdicts = Verdicts::after(&[]);
+        (1..=300).for_each(|number| verdicts.reject(rejection(number)));
+        assert_eq!(verdicts.rejected.len(), REJECTIONS_MAX);
+        assert!(verdicts.rejection(rejection(44).manifest).is_none());
+        assert!(verdicts.rejection(rejection(45).manifest).is_some());
+    }
+
+    #[test]
+    fn retries_become_rarer_until_something_goes_through() {
+        let mut verdicts = Verdicts::after(&[]);
+        let pause = |verdicts: &mut Verdicts| {
+            verdicts.wait(Retry::Soon, Some(Digest::of(b"manifest")), "no space".into());
+            verdicts.next_retry().unwrap().duration_since(Instant::now()).as_secs_f64().round()
+        };
+        let pauses: Vec<_> = (0..7).map(|_| pause(&mut verdicts)).collect();
+        assert_eq!(pauses, [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]);
+        assert!(verdicts.waits(Digest::of(b"manifest")) && !verdicts.waits(Digest::of(b"other")));
+        verdicts.end_trouble();
+        assert!(verdicts.trouble().is_none() && verdicts.next_retry().is_none());
+        assert_eq!(pause(&mut verdicts), 1.0);
+    }
+}
