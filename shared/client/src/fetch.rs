@@ -154,6 +154,13 @@ impl Fetcher {
         Ok(())
     }
 
+    /// Holds nothing in memory until the next fetch, and fetches nothing ahead.
+    pub(crate) fn rest(&mut self) {
+        self.want([]);
+        self.position = None;
+        self.reader.take_if(|reader| reader.rest().is_err());
+    }
+
     fn chunk(
         &mut self,
         entry: &ChunkEntry,

@@ -85,6 +85,11 @@ impl Reader {
         self.assign(1, from)
     }
 
+    /// Reads nothing more until the next jump; what was fetched ahead leaves memory.
+    pub(crate) fn rest(&self) -> Result<(), KafkaError> {
+        self.consumer.unassign().map_err(|error| sorted("an assignment", &error))
+    }
+
     fn assign(&self, partitions: i32, from: From) -> Result<(), KafkaError> {
         let offset = match from {
             From::Beginning => Offset::Beginning,

@@ -12,10 +12,11 @@ use rdkafka::{
 };
 
 use super::{
+    closing::Closing,
     connect::{self, Purpose, Quiet},
     error::{KafkaError, sorted},
 };
-use crate::settings::KafkaSettings;
+use crate::{catalog::blocking, settings::KafkaSettings};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -60,14 +61,10 @@ pub(crate) async fn create(
 
 /// Checks partitions and settings of topics; the first that differs is the error, with the command that mends it.
 pub(crate) async fn check(kafka: &KafkaSettings, specs: &[TopicSpec]) -> Result<(), KafkaError> {
-    let admin = administer(kafka)?;
-    for spec in specs {
-        let found = partitions(kafka, &admin, spec)?;
-        if found != spec.partitions {
-            let (found, mend) = (format!("{found} partitions"), mend_partitions(kafka, spec, found));
-            return Err(wrong(spec, found, spec.partitions.to_string(), mend));
-        }
-    }
+    let admin = {
+        let (kafka, specs) = (kafka.clone(), specs.to_vec());
+        blocking("a look at the topics", move || check_partitions(&kafka, &specs)).await?
+    };
     let resources: Vec<_> = specs.iter().map(|spec| ResourceSpecifier::Topic(&spec.name)).collect();
     let options = AdminOptions::new().request_timeout(Some(DEADLINE));
     let results = admin
@@ -91,6 +88,22 @@ pub(crate) async fn check(kafka: &KafkaSettings, specs: &[TopicSpec]) -> Result<
         }
     }
     Ok(())
+}
+
+/// Blocks; gives the client for further questions.
+fn check_partitions(
+    kafka: &KafkaSettings,
+    specs: &[TopicSpec],
+) -> Result<Closing<AdminClient<Quiet>>, KafkaError> {
+    let admin = administer(kafka)?;
+    for spec in specs {
+        let found = partitions(kafka, &admin, spec)?;
+        if found != spec.partitions {
+            let (found, mend) = (format!("{found} partitions"), mend_partitions(kafka, spec, found));
+            return Err(wrong(spec, found, spec.partitions.to_string(), mend));
+        }
+    }
+    Ok(admin)
 }
 
 fn check_settings(kafka: &KafkaSettings, spec: &TopicSpec, found: &ConfigResource) -> Result<(), KafkaError> {
@@ -124,8 +137,8 @@ fn same(found: &str, wanted: &str) -> bool {
     sorted(found) == sorted(wanted)
 }
 
-fn administer(kafka: &KafkaSettings) -> Result<AdminClient<Quiet>, KafkaError> {
-    connect::create(&connect::config(kafka, Purpose::Administer))
+fn administer(kafka: &KafkaSettings) -> Result<Closing<AdminClient<Quiet>>, KafkaError> {
+    connect::create(&connect::config(kafka, Purpose::Administer)).map(Closing::new)
 }
 
 fn partitions(

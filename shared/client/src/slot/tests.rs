@@ -114,7 +114,11 @@ fn a_reader_of_the_serving_model_at_an_older_generation_is_no_surplus() {
 fn a_discarded_model_takes_room_until_it_is_freed() {
     let (probe, slot) = (Arc::default(), ModelSlot::new().unwrap());
     slot.swap(loaded(&probe, "fine", 1).into());
-    slot.discard(loaded(&probe, "fine", 2));
+    let two = loaded(&probe, "fine", 2);
+    let held = two.at(two.version(), Generation::new(9));
+    slot.discard(two);
+    assert!(!slot.make_room(|| false));
+    drop(held);
     assert!(slot.make_room(|| true));
     assert_eq!((probe.alive(), serving(&slot)), (1, 1));
 }

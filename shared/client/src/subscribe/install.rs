@@ -111,6 +111,7 @@ impl Installer {
             Err(refusal(Stage::Decode, &"panicked outside of its decoder: see the log of this instance")
                 .into())
         });
+        self.fetcher.rest();
         match installed {
             Ok(loaded) => Outcome::Loaded(Box::new(loaded)),
             Err(error) => Outcome::Failed(error),
