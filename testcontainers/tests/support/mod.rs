@@ -1,0 +1,48 @@
+//! What the stories stand on: built programs, a workplace for each test, HTTP clients, a signer that lies.
+//!
+//! No test is in here.
+//!
+//! # Invariants
+//! * Whatever is waited for has a deadline.
+//! * Each test has a namespace, keys and folders of its own.
+//! * A program that was started ends with its handle.
+
+pub(crate) mod app;
+pub(crate) mod linear;
+pub(crate) mod programs;
+pub(crate) mod scene;
+pub(crate) mod signer;
+pub(crate) mod toy;
+
+use std::time::{Duration, Instant};
+
+/// Many test binaries may be compiling beside it.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+
+/// Looks until there is something.
+pub(crate) fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    wait_within(DEADLINE, what, look)
+}
+
+/// Looks until there is something, for so long at most.
+pub(crate) fn wait_within<T>(within: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(started.elapsed() < within, "waited {within:?} for {what}");
+        pause(LOOK_EVERY);
+    }
+}
+
+/// A pause between two looks; it may end early.
+pub(crate) fn pause(time: Duration) {
+    std::thread::park_timeout(time);
+}
+
+/// Runs what is async; the subscribers of a test need threads while the test itself waits.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}

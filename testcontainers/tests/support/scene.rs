@@ -1,0 +1,175 @@
+//! The workplace of one test: a namespace on a Kafka, keys, topics, and a settings file for each program.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use modelcast::Publisher;
+use modelcast::settings::{KafkaSettings, KeySettings};
+use modelcast_protocol::ModelName;
+use modelcast_protocol::key::{SigningKey, TrustedKeys};
+use modelcast_testcontainers::Kafka;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::app::App;
+use super::programs::{self, Ended};
+use super::{programs::root, wait_for};
+
+pub(crate) struct Scene {
+    folder: TempDir,
+    pub(crate) kafka: KafkaSettings,
+}
+
+impl Scene {
+    /// On the Kafka of this binary, with keys and the topics of these models.
+    pub(crate) fn new(stem: &str, models: &[&str]) -> Self {
+        Self::on(Kafka::shared(), stem, models)
+    }
+
+    /// The same on a Kafka of the test's own.
+    pub(crate) fn on(kafka: &Kafka, stem: &str, models: &[&str]) -> Self {
+        let scene = Self::bare(kafka.bootstrap_servers(), &kafka.namespace(stem));
+        let mut args = vec!["topics", "create"];
+        args.extend(models.iter().flat_map(|model| ["--model", model]));
+        scene.modelcast(&args).must_end_with(0);
+        scene
+    }
+
+    /// With keys, and without any topic; nobody need be at the address.
+    pub(crate) fn bare(address: &str, namespace: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let kafka = KafkaSettings {
+            bootstrap_servers: address.to_owned(),
+            namespace: namespace.parse().unwrap(),
+            ..KafkaSettings::default()
+        };
+        let scene = Self { folder, kafka };
+        scene.write("operator.toml", &format!("author = \"operator\"\n{}", scene.common(true)));
+        let shipped = fs::read_to_string(root().join("config/trainer.toml")).unwrap();
+        scene.write("trainer.toml", &scene.with_ours(&shipped));
+        let keys = scene.shown("keys");
+        scene.modelcast(&["keys", "generate", "--out", &keys, "--name", "team"]).must_end_with(0);
+        scene
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn shown(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn signing(&self) -> SigningKey {
+        self.keys().signing().unwrap()
+    }
+
+    pub(crate) fn trusted(&self) -> TrustedKeys {
+        self.keys().trusted().unwrap()
+    }
+
+    /// A publisher in this process.
+    pub(crate) async fn publisher(&self) -> Publisher {
+        Publisher::connect(&self.kafka, &self.trusted(), self.signing()).await.unwrap()
+    }
+
+    fn keys(&self) -> KeySettings {
+        KeySettings { trusted: vec![self.path("keys")], signing: Some(self.path("keys/team.key.pem")) }
+    }
+
+    /// The sections that all programs have.
+    fn common(&self, signs: bool) -> String {
+        let KafkaSettings { bootstrap_servers, namespace, .. } = &self.kafka;
+        let keys = self.shown("keys");
+        let signing = if signs { format!("signing = \"{keys}/team.key.pem\"\n") } else { String::new() };
+        format!(
+            "[kafka]\nbootstrap_servers = \"{bootstrap_servers}\"\nnamespace = \"{namespace}\"\n\
+             [keys]\ntrusted = [\"{keys}\"]\n{signing}"
+        )
+    }
+
+    /// A shipped settings file with the Kafka, the namespace and the keys of this test.
+    fn with_ours(&self, shipped: &str) -> String {
+        let keys = self.shown("keys");
+        let ours = [
+            ("bootstrap_servers = ", format!("\"{}\"", self.kafka.bootstrap_servers)),
+            ("namespace = ", format!("\"{}\"", self.kafka.namespace)),
+            ("trusted = ", format!("[\"{keys}\"]")),
+            ("signing = ", format!("\"{keys}/team.key.pem\"")),
+        ];
+        let mut lines: Vec<String> = shipped.lines().map(ToOwned::to_owned).collect();
+        for (start, value) in ours {
+            let line = lines.iter_mut().find(|line| line.starts_with(start));
+            *line.unwrap_or_else(|| panic!("the shipped file has no line `{start}`")) =
+                format!("{start}{value}");
+        }
+        lines.join("\n")
+    }
+
+    /// The operator's command.
+    pub(crate) fn modelcast(&self, args: &[&str]) -> Ended {
+        let config = self.shown("operator.toml");
+        programs::run("modelcast", &[args, &["--config", &config]].concat(), self.folder())
+    }
+
+    pub(crate) fn trainer(&self, args: &[&str]) -> Ended {
+        let config = self.shown("trainer.toml");
+        programs::run("trainer", &[args, &["--config", &config]].concat(), self.folder())
+    }
+
+    /// Writes an app's settings file; `more` stands at the end, in the section of the last model.
+    pub(crate) fn configure_app(&self, name: &str, models: &[&str], more: &str) -> PathBuf {
+        let state = self.shown(&format!("state-{name}"));
+        let models: String = models.iter().map(|model| format!("[[models]]\nname = \"{model}\"\n")).collect();
+        let text = format!(
+            "{}[http]\nlisten = \"127.0.0.1:0\"\n[instance]\nname = \"{name}\"\nstate = \"{state}\"\n{models}{more}",
+            self.common(false)
+        );
+        self.write(&format!("{name}.toml"), &text)
+    }
+
+    /// Starts an app; its state folder outlives it.
+    pub(crate) fn app(&self, name: &str, models: &[&str]) -> App {
+        App::start(name, &self.configure_app(name, models, ""))
+    }
+
+    /// `modelcast status MODEL --json`, and its exit code.
+    pub(crate) fn status(&self, model: &str) -> (Value, Option<i32>) {
+        let ended = self.modelcast(&["status", model, "--json"]);
+        let whole = ended.any_json();
+        (whole["models"][0].clone(), ended.code)
+    }
+
+    /// Waits until the operator's status says so of one instance, which it gives.
+    pub(crate) fn wait_for_status(
+        &self,
+        model: &str,
+        instance: &str,
+        what: &str,
+        is_so: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let mut last = Value::Null;
+        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            wait_for(what, || {
+                last = self.status(model).0;
+                let instances = last["instances"].as_array()?;
+                instances.iter().find(|one| one["instance"] == instance && is_so(one)).cloned()
+            })
+        }));
+        found.unwrap_or_else(|_| panic!("{what}: the last status was {last:#}"))
+    }
+}
+
+pub(crate) fn model(name: &str) -> ModelName {
+    name.parse().unwrap()
+}

@@ -1,0 +1,66 @@
+//! A format whose artifacts say what goes wrong: with a decoder, or a prediction.
+//!
+//! `scale 2` is the model `price = 2 * area`; `panic` panics while it is decoded, `abort` ends the process, and
+//! `tired 2` is `scale 2` while its golden row is tested once, and fails from then on.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use modelcast::admission::Policy;
+use modelcast::models::decoder::{DecodeContext, DecodeError, Decoder, Decoders};
+use modelcast::models::model::{Model, PredictError};
+
+pub(crate) const FORMAT: &str = "toy";
+/// One golden row, alone and in a batch.
+const PREDICTIONS_OF_A_TEST: u64 = 2;
+
+struct Toy {
+    scale: f64,
+    predictions_left: AtomicU64,
+}
+
+pub(crate) struct ToyDecoder;
+
+impl Decoder for ToyDecoder {
+    fn format(&self) -> &str {
+        FORMAT
+    }
+
+    fn decode(
+        &self,
+        artifact: &mut dyn Read,
+        context: &DecodeContext<'_>,
+    ) -> Result<Box<dyn Model>, DecodeError> {
+        let text = String::from_utf8(context.read_whole(artifact, 100)?).unwrap();
+        let (word, number) = text.split_once(' ').unwrap_or((&text, "0"));
+        let predictions_left = match word {
+            "panic" => panic!("a decoder of the test's own"),
+            "abort" => std::process::abort(),
+            "tired" => AtomicU64::new(PREDICTIONS_OF_A_TEST),
+            _ => AtomicU64::new(u64::MAX),
+        };
+        Ok(Box::new(Toy { scale: number.parse().unwrap(), predictions_left }))
+    }
+}
+
+impl Model for Toy {
+    fn width(&self) -> usize {
+        1
+    }
+
+    fn outputs(&self) -> usize {
+        1
+    }
+
+    fn predict(&self, row: &[f64], outputs: &mut [f64]) -> Result<(), PredictError> {
+        let left = self.predictions_left.try_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+        left.map_err(|_| PredictError::Other("too tired".into()))?;
+        outputs[0] = self.scale * row[0];
+        Ok(())
+    }
+}
+
+pub(crate) fn policy() -> Policy {
+    Policy { decoders: Arc::new(Decoders::standard().with(ToyDecoder)), ..Policy::standard() }
+}
