@@ -81,15 +81,22 @@ impl Browser {
 
     /// The value of an expression in the page.
     pub(crate) fn evaluate(&mut self, expression: &str) -> Value {
-        let arguments = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
-        let result = self.call("Runtime.evaluate", &arguments);
-        assert!(result.get("exceptionDetails").is_none(), "{expression}: {result}");
-        result["result"]["value"].clone()
+        self.try_evaluate(expression).unwrap_or_else(|error| panic!("{expression}: {error}"))
     }
 
-    /// Waits until an expression in the page is true.
+    /// Waits until an expression in the page is true. A page that is being replaced meanwhile is not there yet.
     pub(crate) fn wait_for(&mut self, condition: &str) {
-        crate::fixture::until(condition, || self.evaluate(condition).as_bool().filter(|&is| is));
+        let is_true = |value: Value| value.as_bool().filter(|&is| is);
+        crate::fixture::until(condition, || self.try_evaluate(condition).ok().and_then(is_true));
+    }
+
+    fn try_evaluate(&mut self, expression: &str) -> Result<Value, Value> {
+        let arguments = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let result = self.try_call("Runtime.evaluate", &arguments)?;
+        match result.get("exceptionDetails") {
+            None => Ok(result["result"]["value"].clone()),
+            Some(details) => Err(details.clone()),
+        }
     }
 
     /// Puts a value into a field as a person does: with the events that follow.
@@ -117,6 +124,10 @@ impl Browser {
     }
 
     fn call(&mut self, method: &str, params: &Value) -> Value {
+        self.try_call(method, params).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    fn try_call(&mut self, method: &str, params: &Value) -> Result<Value, Value> {
         self.next_id += 1;
         let mut message = json!({ "id": self.next_id, "method": method, "params": params });
         if !self.session.is_empty() {
@@ -126,8 +137,10 @@ impl Browser {
         loop {
             let answer = self.from.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("no answer to {method}"));
             if answer["id"] == self.next_id {
-                assert!(answer.get("error").is_none(), "{method}: {answer}");
-                return answer["result"].clone();
+                return match answer.get("error") {
+                    None => Ok(answer["result"].clone()),
+                    Some(error) => Err(error.clone()),
+                };
             }
         }
     }

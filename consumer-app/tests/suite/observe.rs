@@ -53,7 +53,9 @@ fn status_tells_what_is_served() {
 #[test]
 fn events_bring_the_state_and_then_each_change() {
     let live = LiveModel::waiting(name("property-value")).unwrap();
-    let mut server = Server::start([live.clone()]);
+    // Longer than a test waits for a byte: the stream must not end by the deadline.
+    let http = HttpSettings { drain_timeout_seconds: 60, ..HttpSettings::default() };
+    let mut server = Server::with([live.clone()], http);
     let mut events = Events::open(&server, "/models/property-value/events");
     let first = events.next().unwrap();
     assert_eq!((&first["phase"], &first["served"]), (&json!("waiting"), &Value::Null));
