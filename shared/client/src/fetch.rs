@@ -168,6 +168,7 @@ impl Fetcher {
         deadline: Option<Instant>,
     ) -> Result<Vec<u8>, FetchError> {
         let stop = || watch.is_cancelled();
+        let mut told = false;
         loop {
             let found = self.find(entry.digest, entry.offset, "chunk", &stop, |value| {
                 entry.load(value).map_err(|error| refusal(Stage::Digest, &error))
@@ -176,7 +177,9 @@ impl Fetcher {
                 Err(FetchError::Kafka(error))
                     if error.is_transient() && deadline.is_none_or(|deadline| Instant::now() < deadline) =>
                 {
-                    warn!(topic = self.topic, %error, "fetch interrupted, going on where it broke off");
+                    if !std::mem::replace(&mut told, true) {
+                        warn!(topic = self.topic, %error, "fetch interrupted, going on where it broke off");
+                    }
                     self.reader = None;
                     std::thread::park_timeout(RETRY_PAUSE);
                 }

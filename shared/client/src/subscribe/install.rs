@@ -36,6 +36,8 @@ use crate::{
     loaded::LoadedModel,
 };
 
+/// From when on a broken connection ends a fetch; before, it is tried again at once.
+const FETCH_PATIENCE: Duration = Duration::from_secs(20);
 /// How long readers may hold on to the model that leaves memory, before it is said and tried again.
 const ROOM_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -234,7 +236,9 @@ impl Installer {
             self.cache.incoming(accepted.signed()).map_err(|error| store(&error))?;
         let total_bytes = accepted.signed().manifest().size_bytes;
         let watch = Watcher { live: &self.live, cancelled: &order.cancelled, local, total_bytes };
-        self.fetcher.artifact(accepted.signed(), first, &mut file, &watch, None)?;
+        // Then the loop says what is wrong, and goes on where this ended.
+        let patience = Some(Instant::now() + FETCH_PATIENCE);
+        self.fetcher.artifact(accepted.signed(), first, &mut file, &watch, patience)?;
         Ok(accepted.with(Artifact::File(path)))
     }
 

@@ -1,6 +1,6 @@
 //! Subscribing: follow what is announced, fetch it, prove it good, swap it in, report back.
 //!
-//! [`Subscriber::builder`] names the models; [`Subscriber::start`] gives a [`LiveModel`] for each, serving what served
+//! [`Subscriber::builder`] names the models; [`SubscriberBuilder::start`] gives a [`LiveModel`] for each, serving what served
 //! last before Kafka was even asked. Tasks and threads: one news thread for all models; for each model one task that
 //! reconciles, one that reports, a blocking thread while there is something to install or to write, and the reaper.
 //!

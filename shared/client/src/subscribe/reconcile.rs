@@ -59,6 +59,10 @@ pub(crate) struct Reconciler {
     forgive: bool,
     /// Said until the process ends: that the log went on without what was seen.
     forked: Option<String>,
+    /// Why generations cannot be remembered.
+    disk: Option<String>,
+    /// Whether there was no news when the loop last looked.
+    cut_off: bool,
 }
 
 /// An order that is being carried out.
@@ -82,7 +86,19 @@ impl Reconciler {
         let verdicts = Verdicts::after(&installer.cache.crashes());
         let retries = live.retries();
         let installer = Some(Box::new(installer));
-        Self { live, identity, news, retries, installer, held, verdicts, forgive: false, forked: None }
+        Self {
+            live,
+            identity,
+            news,
+            retries,
+            installer,
+            held,
+            verdicts,
+            forgive: false,
+            forked: None,
+            disk: None,
+            cut_off: false,
+        }
     }
 
     /// Runs until `stop`, or until nobody tells news any more.
@@ -115,6 +131,9 @@ impl Reconciler {
     /// Looks at what is wanted: begins the work when nobody is at it, cancels work that is not wanted any more.
     fn look(&mut self, job: Option<Job>) -> Option<Job> {
         let news = self.news.borrow_and_update().clone();
+        if std::mem::replace(&mut self.cut_off, news.trouble.is_some()) && !self.cut_off {
+            self.verdicts.try_now(); // Kafka is back
+        }
         let followed = self.followed(&news);
         let wanted = followed.as_deref().and_then(|in_force| self.wanted(in_force));
         self.show_wanted(followed.as_deref(), wanted.as_ref());
@@ -222,10 +241,12 @@ impl Reconciler {
         let held = order.in_force.held();
         if let Outcome::NotRemembered(error) = &outcome {
             error!(model = %self.live.name(), %error, "cannot remember the generation, so it is not followed");
-            let text = format!("the state folder cannot be written, so nothing new is followed: {error}");
-            self.verdicts.wait(Retry::Soon, order.entry.as_ref().map(|entry| entry.manifest), text);
+            self.disk =
+                Some(format!("the state folder cannot be written, so nothing new is followed: {error}"));
+            self.verdicts.wait_with_all();
             return true;
         }
+        self.disk = None;
         if self.held != Some(held) {
             if continuity(self.held, Some(&order.in_force)) == Continuity::Forked {
                 let generation = held.generation;
@@ -251,7 +272,7 @@ impl Reconciler {
                 warn!(%model, %version, cause = refused.cause, "version not to be had, looking again later");
                 let text = format!("version {version} is not to be had: {}", refused.cause);
                 let new = self.verdicts.trouble() != Some(&text);
-                self.verdicts.wait(Retry::Late, Some(manifest), text);
+                self.verdicts.wait(Retry::Late, manifest, text);
                 let (stage, cause, at_unix_ms) = (refused.stage, refused.cause, clock::unix_ms());
                 self.reject((Rejection { version, manifest, stage, cause, at_unix_ms }, new));
             }
@@ -265,7 +286,7 @@ impl Reconciler {
             | InstallError::NoRoom) => {
                 warn!(%model, %version, %error, "version not installed, trying again");
                 let text = format!("version {version} is not installed yet: {error}");
-                self.verdicts.wait(Retry::Soon, Some(manifest), text);
+                self.verdicts.wait(Retry::Soon, manifest, text);
             }
         }
     }
@@ -330,6 +351,7 @@ impl Reconciler {
             let (generation, offset) = (unverified.generation, unverified.offset);
             format!("generation {generation} at offset {offset} is not verified: {}", unverified.cause)
         }));
+        warnings.extend(self.disk.clone());
         warnings.extend(self.verdicts.trouble().map(str::to_owned));
         self.live.update(|state| state.warnings = warnings);
     }

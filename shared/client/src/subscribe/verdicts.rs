@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! * A rejection holds for its manifest until it is forgiven.
-//! * Retries become rarer, up to twice a minute: a full disk or a missing chunk costs no decoding every second.
+//! * Retries become rarer: a full disk or a missing chunk costs no decoding every second.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -14,8 +14,10 @@ use crate::{clock, live::Rejection};
 
 /// How soon something that failed is tried again; twice as long after each further failure.
 const RETRY_MIN: Duration = Duration::from_secs(1);
-/// How soon at the latest; also, how soon a version whose records are missing is looked for again.
-const RETRY_MAX: Duration = Duration::from_secs(30);
+/// How soon at the latest.
+const RETRY_MAX: Duration = Duration::from_secs(10);
+/// How soon a version whose records are missing is looked for again.
+const RETRY_LATE: Duration = Duration::from_secs(30);
 /// Most rejections that hold; far more than an announcement names versions without pins.
 const REJECTIONS_MAX: usize = 256;
 
@@ -67,15 +69,24 @@ impl Verdicts {
         Some((rejection.clone(), !std::mem::replace(told, true)))
     }
 
-    /// Tries again later; nothing at all is tried before when no version is named.
-    pub(super) fn wait(&mut self, retry: Retry, manifest: Option<Digest>, trouble: String) {
+    /// Tries a version again later.
+    pub(super) fn wait(&mut self, retry: Retry, manifest: Digest, trouble: String) {
+        self.pause(retry, Some(manifest));
+        self.trouble = Some(trouble);
+    }
+
+    /// Tries nothing at all for a while.
+    pub(super) fn wait_with_all(&mut self) {
+        self.pause(Retry::Soon, None);
+    }
+
+    fn pause(&mut self, retry: Retry, manifest: Option<Digest>) {
         let pause = match retry {
             Retry::Soon => RETRY_MIN.saturating_mul(1 << self.failures.min(5)).min(RETRY_MAX),
-            Retry::Late => RETRY_MAX,
+            Retry::Late => RETRY_LATE,
         };
         self.failures = self.failures.saturating_add(1);
         self.waiting = Some((Instant::now() + pause, manifest));
-        self.trouble = Some(trouble);
     }
 
     /// Whether a version waits for another try.
@@ -96,6 +107,11 @@ impl Verdicts {
     /// It is time.
     pub(super) fn end_wait(&mut self) {
         self.waiting = None;
+    }
+
+    /// What failed may go through now.
+    pub(super) fn try_now(&mut self) {
+        (self.waiting, self.failures) = (None, 0);
     }
 
     /// What keeps a version from being installed, for people.
@@ -155,11 +171,11 @@ mod tests {
     fn retries_become_rarer_until_something_goes_through() {
         let mut verdicts = Verdicts::after(&[]);
         let pause = |verdicts: &mut Verdicts| {
-            verdicts.wait(Retry::Soon, Some(Digest::of(b"manifest")), "no space".into());
+            verdicts.wait(Retry::Soon, Digest::of(b"manifest"), "no space".into());
             verdicts.next_retry().unwrap().duration_since(Instant::now()).as_secs_f64().round()
         };
         let pauses: Vec<_> = (0..7).map(|_| pause(&mut verdicts)).collect();
-        assert_eq!(pauses, [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]);
+        assert_eq!(pauses, [1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0]);
         assert!(verdicts.waits(Digest::of(b"manifest")) && !verdicts.waits(Digest::of(b"other")));
         verdicts.end_trouble();
         assert!(verdicts.trouble().is_none() && verdicts.next_retry().is_none());

@@ -49,13 +49,14 @@ fn on_disk(installer: &Installer) -> usize {
 
 #[test]
 fn the_newest_that_served_is_the_last_known_good_one() {
-    let (folder, probe, mut line) = (tempfile::tempdir().unwrap(), Arc::default(), Line::new(1));
+    let (folder, probe, mut line) = (tempfile::tempdir().unwrap(), Arc::<Probe>::default(), Line::new(1));
     let mut first = installer(folder.path(), &probe);
     assert!(first.last_known_good().is_none());
     for weight in 1..=3 {
         serve(&mut first, &line.publish("fine", weight));
     }
     assert_eq!(on_disk(&first), 2, "the serving one and the one before");
+    assert_eq!(probe.most_alive.load(std::sync::atomic::Ordering::SeqCst), 2, "old and new, never three");
     drop(first);
     let again = installer(folder.path(), &probe);
     let loaded = again.last_known_good().unwrap();
