@@ -32,20 +32,10 @@ struct Loop {
 impl Loop {
     fn start(folder: TempDir) -> Self {
         let probe = Arc::<Probe>::default();
-        let kafka = KafkaSettings { bootstrap_servers: "127.0.0.1:1".into(), ..KafkaSettings::default() };
-        let keys: TrustedKeys = keys();
-        let live = LiveModel::subscribed(model()).unwrap();
-        let installer = Installer {
-            live: live.clone(),
-            policy: probe.policy(),
-            fetcher: Fetcher::new(&kafka, &keys, &model()),
-            keys,
-            cache: Cache::open(folder.path()).unwrap(),
-        };
-        let identity = Identity { instance: "a".parse().unwrap(), labels: [].into() };
-        let (news, told) = watch::channel(ModelNews::default());
+        let (reconciler, news) = reconciler(folder.path(), &probe);
+        let live = reconciler.live.clone();
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(Reconciler::new(installer, identity, told).run(stopped));
+        let task = tokio::spawn(reconciler.run(stopped));
         Self { probe, live, news, stop, task, folder }
     }
 
@@ -87,6 +77,22 @@ impl Loop {
     }
 }
 
+/// A loop that does not run, with what tells it news.
+fn reconciler(folder: &Path, probe: &Arc<Probe>) -> (Reconciler, watch::Sender<ModelNews>) {
+    let kafka = KafkaSettings { bootstrap_servers: "127.0.0.1:1".into(), ..KafkaSettings::default() };
+    let keys: TrustedKeys = keys();
+    let installer = Installer {
+        live: LiveModel::subscribed(model()).unwrap(),
+        policy: probe.policy(),
+        fetcher: Fetcher::new(&kafka, &keys, &model()),
+        keys,
+        cache: Cache::open(folder).unwrap(),
+    };
+    let identity = Identity { instance: "a".parse().unwrap(), labels: [].into() };
+    let (news, told) = watch::channel(ModelNews::default());
+    (Reconciler::new(installer, identity, told), news)
+}
+
 fn seen(folder: &Path) -> u64 {
     Cache::open(folder).unwrap().seen().unwrap().generation.get()
 }
@@ -103,7 +109,11 @@ fn warns(state: &ModelState, of: &str) -> bool {
 async fn nothing_is_done_before_the_end_of_the_log() {
     let (running, mut line) = (Loop::new(), Line::new(1));
     let in_force = Some(line.publish("fine", 1));
-    running.news.send_modify(|news| news.in_force = in_force);
+    running.news.send_modify(|news| {
+        *news = ModelNews { in_force, trouble: Some("halfway".into()), ..ModelNews::default() };
+    });
+    let state = running.until("it has looked", |state| warns(state, "halfway")).await;
+    assert_eq!((state.wanted, running.probe.decodes()), (None, 0));
     running.tell(&line.publish("fine", 2));
     running.until_live(2, 2).await;
     assert_eq!((running.probe.decodes(), running.live.state().swaps), (1, 1));
@@ -191,11 +201,12 @@ async fn a_log_that_lost_its_history_is_not_followed_also_after_a_restart() {
     let again = Loop::start(folder);
     let state = again.live.state();
     assert_eq!(state.generation_seen.get(), 3, "told before there is news: publishers must learn of it");
-    for lost in [None, Some(Line::new(2).publish("fine", 7))] {
+    for (lost, has) in [(None, 0), (Some(Line::new(2).publish("fine", 7)), 1)] {
         again.news.send_modify(|news| {
             *news = ModelNews { complete: true, in_force: lost, ..ModelNews::default() };
         });
-        let state = again.until("the loss is said", |state| warns(state, "history lost")).await;
+        let said = format!("history lost: generation 3 was seen, the log has {has}");
+        let state = again.until("the loss is said", |state| warns(state, &said)).await;
         assert_eq!(state.generation_seen.get(), 3);
     }
     assert!(again.probe.decodes() == 0 && again.live.load().is_none());
@@ -246,4 +257,21 @@ async fn a_decoder_that_is_at_work_at_an_orderly_end_has_not_crashed_the_process
     let path = folder.path().to_owned();
     crate::fixture::eventually("the folder is free", || Cache::open(&path).is_ok());
     assert!(Cache::open(&path).unwrap().crashes().is_empty());
+}
+
+#[tokio::test]
+async fn a_version_that_is_overtaken_after_it_was_loaded_never_serves() {
+    let (folder, probe, mut line) = (tempfile::tempdir().unwrap(), Arc::<Probe>::default(), Line::new(1));
+    let (mut reconciler, news) = reconciler(folder.path(), &probe);
+    let mut tell = |weight| {
+        let in_force = Some(line.publish("fine", weight));
+        news.send_modify(|news| *news = ModelNews { complete: true, in_force, ..ModelNews::default() });
+    };
+    tell(1);
+    let mut job = reconciler.look(None);
+    let done = finished(job.as_mut()).await;
+    tell(2); // the one before is loaded, and on its way to the slot
+    assert!(reconciler.finish(done));
+    assert!(reconciler.live.load().is_none());
+    crate::fixture::eventually("it leaves memory", || probe.alive() == 0);
 }
