@@ -275,3 +275,18 @@ async fn a_version_that_is_overtaken_after_it_was_loaded_never_serves() {
     assert!(reconciler.live.load().is_none());
     crate::fixture::eventually("it leaves memory", || probe.alive() == 0);
 }
+
+#[tokio::test]
+async fn a_disk_that_refuses_is_not_asked_again_at_once() {
+    let (folder, probe, mut line) = (tempfile::tempdir().unwrap(), Arc::<Probe>::default(), Line::new(1));
+    let (mut reconciler, news) = reconciler(folder.path(), &probe);
+    std::fs::create_dir(folder.path().join("seen.new")).unwrap();
+    let in_force = Some(line.publish("fine", 1));
+    news.send_modify(|news| *news = ModelNews { complete: true, in_force, ..ModelNews::default() });
+    let mut job = reconciler.look(None);
+    let done = finished(job.as_mut()).await;
+    assert!(reconciler.finish(done));
+    assert!(reconciler.look(None).is_none());
+    reconciler.verdicts.end_wait();
+    assert!(reconciler.look(None).is_some());
+}
