@@ -53,7 +53,7 @@ impl Catalog {
     /// Makes contact with Kafka.
     ///
     /// # Errors
-    /// [`KafkaError::Unreachable`] when no broker answers within 8 s; [`KafkaError::Property`] for a property that
+    /// [`KafkaError::Unreachable`] when no broker answers within 6 s; [`KafkaError::Property`] for a property that
     /// librdkafka does not take.
     pub async fn connect(kafka: &KafkaSettings, keys: &TrustedKeys) -> Result<Self, KafkaError> {
         let settings = kafka.clone();

@@ -140,3 +140,21 @@ fn a_missing_topic_is_named_with_the_command_that_creates_it() {
     must_warn(&app, &[&topic::announcements(&scene.kafka.namespace).name]);
     assert!(!app.is_ready());
 }
+
+#[test]
+fn a_model_without_its_topic_keeps_no_other_from_its_news() {
+    let other = "breast-cancer";
+    let scene = Scene::new("one-missing", &[other]);
+    let app = scene.app("app-1", &[MODEL, other]);
+    must_warn(
+        &app,
+        &[&format!("topic {} is missing", topic::blobs(&scene.kafka.namespace, &model(MODEL)).name)],
+    );
+    scene.trainer(&["run", "--dataset", other]).must_end_with(0);
+    wait_for("the other model to be live", || (app.model(other)["phase"] == "live").then_some(()));
+
+    // Its topic is noticed without a restart.
+    scene.modelcast(&["topics", "create", "--model", MODEL]).must_end_with(0);
+    scene.trainer(&TRAIN).must_end_with(0);
+    wait_for("the model to be live", || (app.model(MODEL)["phase"] == "live").then_some(()));
+}

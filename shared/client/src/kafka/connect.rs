@@ -18,7 +18,7 @@ use super::{closing::Closing, error::KafkaError, producer::Producer};
 use crate::settings::KafkaSettings;
 
 /// How long the first contact may take before Kafka counts as unreachable.
-pub(crate) const CONTACT_DEADLINE: Duration = Duration::from_secs(8);
+pub(crate) const CONTACT_DEADLINE: Duration = Duration::from_secs(6);
 
 /// What a client is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

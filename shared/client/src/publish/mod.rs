@@ -50,7 +50,7 @@ impl Publisher {
     /// The signing key is trusted too: a publisher that could not read its own announcements would be of no use.
     ///
     /// # Errors
-    /// [`KafkaError::Unreachable`] when no broker answers within 8 s; [`KafkaError::Property`] for a property that
+    /// [`KafkaError::Unreachable`] when no broker answers within 6 s; [`KafkaError::Property`] for a property that
     /// librdkafka does not take.
     pub async fn connect(
         kafka: &KafkaSettings,

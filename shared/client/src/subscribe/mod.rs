@@ -17,6 +17,7 @@ mod supervise;
 mod verdicts;
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
@@ -167,6 +168,7 @@ impl SubscriberBuilder {
             listeners,
             stop: Arc::clone(&stop_thread),
             runtime: Handle::current(),
+            sound: RefCell::default(),
         }
         .start()?;
         Ok(Subscriber { models, stop, stop_thread, tasks })

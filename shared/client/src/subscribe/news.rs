@@ -9,7 +9,8 @@
 //! * A reader that is cut off says so: [`ModelNews::trouble`], and the age of the news grows.
 
 use std::{
-    collections::BTreeMap,
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -72,6 +73,8 @@ pub(crate) struct NewsThread {
     pub(crate) listeners: BTreeMap<ModelName, Listener>,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) runtime: Handle,
+    /// Models whose blobs topic is as it must be.
+    pub(crate) sound: RefCell<BTreeSet<ModelName>>,
 }
 
 impl NewsThread {
@@ -107,14 +110,43 @@ impl NewsThread {
             return Ok(());
         }
         connect::contact(&self.kafka)?;
-        let models: Vec<_> = self.listeners.keys().cloned().collect();
-        let mut specs = topics::specs(&self.kafka.namespace, &models);
-        // A subscriber needs no right to the history that publishers keep for people.
-        let audit = topic::audit(&self.kafka.namespace).name;
-        specs.retain(|spec| spec.name != audit);
+        // Not the audit topic: a subscriber needs no right to the history that publishers keep for people.
+        let namespace = &self.kafka.namespace;
+        let specs = [topic::announcements(namespace), topic::fleet(namespace)];
         self.runtime.block_on(topics::check(&self.kafka, &specs))?;
+        self.check_blobs()?;
         *checked = true;
         Ok(())
+    }
+
+    /// Checks the blobs topics that were not sound yet; a model whose topic is not waits for that alone. Gives whether
+    /// one became sound.
+    fn check_blobs(&self) -> Result<bool, KafkaError> {
+        let before = self.sound.borrow().len();
+        for (model, listener) in &self.listeners {
+            if self.sound.borrow().contains(model) {
+                continue;
+            }
+            let spec = topic::blobs(&self.kafka.namespace, model);
+            match self.runtime.block_on(topics::check(&self.kafka, &[spec])) {
+                Ok(()) => {
+                    self.sound.borrow_mut().insert(model.clone());
+                }
+                Err(error) if error.is_transient() => return Err(error),
+                Err(error) => {
+                    let new = listener.news.send_if_modified(|news| {
+                        let text = Some(error.to_string());
+                        let new = news.trouble != text;
+                        news.trouble = text;
+                        new
+                    });
+                    if new {
+                        error!(%model, %error, "this model gets no news until this is mended");
+                    }
+                }
+            }
+        }
+        Ok(self.sound.borrow().len() > before)
     }
 
     /// Folds the log anew and follows it, until it should be folded anew.
@@ -158,6 +190,7 @@ impl NewsThread {
                             let cause = "the reader does not move though there are records".to_owned();
                             return Err(KafkaError::Transient { what: "the announcements".into(), cause });
                         }
+                        dirty |= self.check_blobs()?;
                         last_contact = Instant::now();
                     }
                     continue;
@@ -170,7 +203,8 @@ impl NewsThread {
     }
 
     fn tell(&self, log: &AnnouncementLog) {
-        for (model, listener) in &self.listeners {
+        let sound = self.sound.borrow();
+        for (model, listener) in self.listeners.iter().filter(|(model, _)| sound.contains(*model)) {
             let in_force = log.fold().in_force(model);
             let unverified = log.fold().unverified_ahead(model).last().cloned();
             listener.news.send_if_modified(|news| {
