@@ -20,7 +20,8 @@ use serde_json::json;
 use crate::support::programs::{Running, this_binary_again};
 use crate::support::scene::{Scene, model};
 use crate::support::signer::Signer;
-use crate::support::{linear, runtime, toy, wait_for};
+use crate::support::toy::{self, Process};
+use crate::support::{linear, runtime, wait_for};
 
 const MODEL: &str = "price";
 const ADDRESS: &str = "STORY_ADDRESS";
@@ -71,7 +72,8 @@ fn check(stem: &str, artifact: &str, stage: &str, cause: &str) {
     let (runtime, scene) = (runtime(), Scene::new(stem, &[MODEL]));
     let signer = runtime.block_on(Signer::connect(&scene));
     runtime.block_on(publish_toy(&signer, "scale 1", 2.0));
-    let subscriber = runtime.block_on(follow(&scene.kafka, &scene.shown(""), "own", toy::policy()));
+    let subscriber =
+        runtime.block_on(follow(&scene.kafka, &scene.shown(""), "own", toy::policy(Process::Test)));
     wait_until_serving(&subscriber, 1);
 
     runtime.block_on(publish_toy(&signer, artifact, 4.0));
@@ -133,7 +135,8 @@ fn a_model_that_kills_the_process_is_refused_when_it_starts_again() {
     let aborted = 6;
     assert_eq!(victim.child().wait().unwrap().signal(), Some(aborted));
 
-    let subscriber = runtime.block_on(follow(&scene.kafka, &scene.shown(""), "own", toy::policy()));
+    let subscriber =
+        runtime.block_on(follow(&scene.kafka, &scene.shown(""), "own", toy::policy(Process::Test)));
     let live = subscriber.model(&model(MODEL)).unwrap();
     assert_eq!(live.load().unwrap().version().get(), 1, "the last known good version serves at once");
     must_be_refused(&scene, &subscriber, "own", "crash", "the process died while decoding it");
@@ -153,7 +156,7 @@ fn a_process_that_follows_the_model() {
     let namespace = namespace.parse().unwrap();
     let kafka = KafkaSettings { bootstrap_servers: address, namespace, ..KafkaSettings::default() };
     let runtime = runtime();
-    let _subscriber = runtime.block_on(follow(&kafka, &folder, "own", toy::policy()));
+    let _subscriber = runtime.block_on(follow(&kafka, &folder, "own", toy::policy(Process::Victim)));
     // Until the decoder ends it, or the test does.
     loop {
         std::thread::park();

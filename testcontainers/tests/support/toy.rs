@@ -20,7 +20,14 @@ struct Toy {
     predictions_left: AtomicU64,
 }
 
-pub(crate) struct ToyDecoder;
+/// Whether `abort` may end the process that decodes it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Process {
+    Victim,
+    Test,
+}
+
+struct ToyDecoder(Process);
 
 impl Decoder for ToyDecoder {
     fn format(&self) -> &str {
@@ -36,7 +43,8 @@ impl Decoder for ToyDecoder {
         let (word, number) = text.split_once(' ').unwrap_or((&text, "0"));
         let predictions_left = match word {
             "panic" => panic!("a decoder of the test's own"),
-            "abort" => std::process::abort(),
+            "abort" if self.0 == Process::Victim => std::process::abort(),
+            "abort" => panic!("would have ended the test"),
             "tired" => AtomicU64::new(PREDICTIONS_OF_A_TEST),
             _ => AtomicU64::new(u64::MAX),
         };
@@ -61,6 +69,6 @@ impl Model for Toy {
     }
 }
 
-pub(crate) fn policy() -> Policy {
-    Policy { decoders: Arc::new(Decoders::standard().with(ToyDecoder)), ..Policy::standard() }
+pub(crate) fn policy(process: Process) -> Policy {
+    Policy { decoders: Arc::new(Decoders::standard().with(ToyDecoder(process))), ..Policy::standard() }
 }
