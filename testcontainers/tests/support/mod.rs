@@ -26,13 +26,18 @@ pub(crate) fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Looks until there is something, for so long at most.
-pub(crate) fn wait_within<T>(within: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let started = Instant::now();
+pub(crate) fn wait_within<T>(within: Duration, what: &str, look: impl FnMut() -> Option<T>) -> T {
+    look_within(within, look).unwrap_or_else(|| panic!("waited {within:?} for {what}"))
+}
+
+/// The same, for tests that have more to say when there is nothing.
+pub(crate) fn look_within<T>(within: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + within;
     loop {
-        if let Some(found) = look() {
+        let found = look();
+        if found.is_some() || Instant::now() >= deadline {
             return found;
         }
-        assert!(started.elapsed() < within, "waited {within:?} for {what}");
         pause(LOOK_EVERY);
     }
 }

@@ -4,16 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use modelcast::Publisher;
+use modelcast::protocol::ModelName;
+use modelcast::protocol::key::{SigningKey, TrustedKeys};
 use modelcast::settings::{KafkaSettings, KeySettings};
-use modelcast_protocol::ModelName;
-use modelcast_protocol::key::{SigningKey, TrustedKeys};
 use modelcast_testcontainers::Kafka;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::app::App;
-use super::programs::{self, Ended};
-use super::{programs::root, wait_for};
+use super::programs::{self, Ended, root};
+use super::{DEADLINE, look_within};
 
 pub(crate) struct Scene {
     folder: TempDir,
@@ -159,14 +159,12 @@ impl Scene {
         is_so: impl Fn(&Value) -> bool,
     ) -> Value {
         let mut last = Value::Null;
-        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            wait_for(what, || {
-                last = self.status(model).0;
-                let instances = last["instances"].as_array()?;
-                instances.iter().find(|one| one["instance"] == instance && is_so(one)).cloned()
-            })
-        }));
-        found.unwrap_or_else(|_| panic!("{what}: the last status was {last:#}"))
+        let found = look_within(DEADLINE, || {
+            last = self.status(model).0;
+            let instances = last["instances"].as_array()?;
+            instances.iter().find(|one| one["instance"] == instance && is_so(one)).cloned()
+        });
+        found.unwrap_or_else(|| panic!("waited {DEADLINE:?} for {what}; the last status is {last:#}"))
     }
 }
 
