@@ -1,6 +1,6 @@
 //! How soon a published version answers requests.
 //!
-//! Two consumer-apps are asked in closed loops while versions are published. Each figure is the time from just before
+//! Two consumer-apps are asked every millisecond while versions are published. Each figure is the time from just before
 //! the announcement's record is sent to the first HTTP answer that names its version, on the slower app. Both ends
 //! are on this machine; the announcement's time has a resolution of 1 ms.
 

@@ -48,8 +48,7 @@ pub(crate) fn config(kafka: &KafkaSettings, purpose: Purpose) -> ClientConfig {
             config.set("fetch.queue.backoff.ms", "10").set("queued.max.messages.kbytes", "4096");
         }
         Purpose::Scan => {
-            // The broker says that there is no more only after this wait.
-            config.set("fetch.wait.max.ms", "10").set("queued.max.messages.kbytes", "4096");
+            config.set("queued.max.messages.kbytes", "4096");
         }
         Purpose::Bulk => {
             config.set("fetch.queue.backoff.ms", "10").set("queued.max.messages.kbytes", "16384");
@@ -63,6 +62,11 @@ pub(crate) fn config(kafka: &KafkaSettings, purpose: Purpose) -> ClientConfig {
     }
     for (key, value) in &kafka.properties {
         config.set(key, value);
+    }
+    if matches!(purpose, Purpose::Scan | Purpose::Bulk) {
+        // The broker says that there is no more only after this wait; and a jump waits for the fetch that is on its
+        // way, which at the end of the log is answered only then.
+        config.set("fetch.wait.max.ms", "10");
     }
     config.set("bootstrap.servers", &kafka.bootstrap_servers);
     config.set("allow.auto.create.topics", "false");
