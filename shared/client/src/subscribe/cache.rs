@@ -128,9 +128,11 @@ impl Cache {
         remove_file(&self.folder.join("crashed.json"))
     }
 
-    /// Marks a version before its decoder runs.
+    /// Marks a version before its decoder runs. Not synced: it tells of the death of a process, not of a machine.
     pub(crate) fn begin_decode(&self, mark: DecodeMark) -> io::Result<()> {
-        self.write_json("decoding.json", &mark)
+        let new = self.mark().with_extension("new");
+        fs::write(&new, serde_json::to_vec(&mark)?)?;
+        fs::rename(&new, self.mark())
     }
 
     /// The decoder came back.
