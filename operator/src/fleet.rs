@@ -1,6 +1,6 @@
 //! What the fleet does, compared with what it should do: a pure function of announcements, status records and time.
 //!
-//! Reads nothing and prints nothing: [`crate::verbs::status`] reads, [`table`] prints. An instance's own word on what
+//! Reads nothing and prints nothing: `verbs::status` reads, [`table`] prints. An instance's own word on what
 //! it should run is not believed: what it should run is resolved here, from the log.
 //!
 //! # Invariants

@@ -1,6 +1,6 @@
 //! The result of verifying a version: which checks it passed, which one stopped it, which could not be made.
 //!
-//! Pure: [`crate::verbs::verify`] fetches and runs the checks; this says how far it came.
+//! Pure: `verbs::verify` fetches and runs the checks; this says how far it came.
 
 use std::fmt::Write as _;
 
@@ -132,7 +132,7 @@ fn detail(manifest: &SignedManifest, check: &str) -> String {
     match check {
         "artifact" => {
             let (bytes, chunks) = (stated.size_bytes, stated.chunks.entries.len());
-            format!("{bytes} bytes in {chunks} chunks, {}", stated.artifact)
+            format!("{bytes} bytes, chunks: {chunks}, {}", stated.artifact)
         }
         "decoding" => format!("format {:?}", stated.format),
         "golden rows" => format!("{} rows agree", stated.golden.len()),

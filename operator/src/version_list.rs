@@ -1,6 +1,6 @@
 //! The versions of a model, newest first, with what marks each: a pure function of what was read.
 //!
-//! Does not read: [`crate::verbs::versions`] does.
+//! Does not read: `verbs::versions` does.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 

@@ -129,7 +129,7 @@ impl Outcome {
         let mut text = self.headline();
         let _ = write!(text, "\n  artifact  {} bytes, {}", self.artifact_bytes, self.artifact_digest.short());
         if self.outcome == Verdict::Committed {
-            let _ = write!(text, "; sent {} chunks, {} bytes", self.chunks_sent, self.bytes_sent);
+            let _ = write!(text, "; sent {} bytes, chunks: {}", self.bytes_sent, self.chunks_sent);
         }
         let _ = write!(text, "\n  metrics   {}", numbers(&self.metrics));
         for gate in &self.gates {
