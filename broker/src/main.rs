@@ -1,6 +1,6 @@
 //! The embedded Kafka-compatible broker: Nisshi on SQLite in one folder, on loopback.
 //!
-//! For trying Modelcast out and for its tests, where no Kafka is at hand. Not for production: one node, no
+//! For trying Modelcast out where no Kafka is at hand; its tests run on Apache Kafka. Not for production: one node, no
 //! replication, no authentication, no transactions, and therefore no other address than 127.0.0.1.
 //!
 //! # Invariants

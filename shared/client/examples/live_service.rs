@@ -1,6 +1,7 @@
 //! A live model in a service of one's own: the model is swapped while the loop predicts.
 //!
-//! `cargo run -p modelcast --example live_service -- KEYS_FOLDER` after `cargo xtask demo` printed where its keys are.
+//! `cargo run -p modelcast --example live_service -- KEYS_FOLDER` with a Kafka on localhost:9092, as `cargo xtask
+//! broker` starts one, after the readme's commands published a version; KEYS_FOLDER is state/keys.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 

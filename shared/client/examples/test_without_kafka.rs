@@ -44,3 +44,8 @@ fn main() -> anyhow::Result<()> {
     assert_eq!(value_of(&live, 100.0), Some(200_000.0));
     Ok(())
 }
+
+#[test]
+fn the_service_answers_with_the_version_that_is_live() {
+    main().unwrap();
+}

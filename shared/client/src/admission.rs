@@ -4,7 +4,7 @@
 //! here. Does not fetch, and does not decide which version should run.
 //!
 //! # Invariants
-//! * Checks run cheapest first: what the manifest alone decides comes before any byte of the artifact is asked for.
+//! * Checks run cheapest first: what the manifest alone decides comes before the artifact is fetched.
 //! * Each step is a type that only the step before can make.
 //! * A refusal changes nothing: what was serving keeps serving.
 //! * What the decoder read is what was verified: the bytes are digested again while it reads.

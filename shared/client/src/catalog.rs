@@ -18,6 +18,7 @@ use modelcast_protocol::{
     key::TrustedKeys,
     manifest::SignedManifest,
     status::Phase,
+    topic,
 };
 
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
     announcements::{AnnouncementLog, Look},
     artifact::Artifact,
     fetch::{FetchError, Fetcher, Watch},
-    kafka::{KafkaError, connect, connect::Purpose},
+    kafka::{KafkaError, connect, connect::Purpose, topics},
     loaded::LoadedModel,
     settings::KafkaSettings,
 };
@@ -50,12 +51,20 @@ pub struct Catalog {
 pub type OnPhase = Arc<dyn Fn(Phase) + Send + Sync>;
 
 impl Catalog {
-    /// Makes contact with Kafka.
+    /// Makes contact with Kafka and checks the topics of announcements and statuses.
     ///
     /// # Errors
     /// [`KafkaError::Unreachable`] when no broker answers within 6 s; [`KafkaError::Property`] for a property that
-    /// librdkafka does not take.
+    /// librdkafka does not take; [`KafkaError::MissingTopic`] and [`KafkaError::WrongTopic`].
     pub async fn connect(kafka: &KafkaSettings, keys: &TrustedKeys) -> Result<Self, KafkaError> {
+        let catalog = Self::contact(kafka, keys).await?;
+        let specs = [topic::announcements(&kafka.namespace), topic::fleet(&kafka.namespace)];
+        topics::check(kafka, &specs).await?;
+        Ok(catalog)
+    }
+
+    /// Makes contact; whoever writes checks all its topics before.
+    pub(crate) async fn contact(kafka: &KafkaSettings, keys: &TrustedKeys) -> Result<Self, KafkaError> {
         let settings = kafka.clone();
         blocking("the first contact", move || connect::contact(&settings)).await?;
         Ok(Self { kafka: kafka.clone(), keys: keys.clone() })

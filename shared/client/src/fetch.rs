@@ -5,7 +5,8 @@
 //! on a thread that may.
 //!
 //! # Invariants
-//! * Nothing is handed out whose digest was not checked.
+//! * Nothing read from the topic is handed out whose digest was not checked. What [`Watch::local`] gives is, with the
+//!   whole artifact, in admission.
 //! * At most six records are in memory besides what librdkafka has queued.
 //! * A broken connection resumes at the chunk where it broke off.
 

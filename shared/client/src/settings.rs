@@ -4,7 +4,7 @@
 //! Flags and environment are the program's own business.
 //!
 //! # Invariants
-//! * An error names the file and what in it is wrong, with its line.
+//! * An error about a file's form names the file, the key and its line; one about a value names key and value.
 //! * No secret is ever shown.
 
 use std::{
@@ -110,8 +110,16 @@ pub enum SettingsError {
 /// [`SettingsError`] when the file cannot be read, is no TOML, or has a key or value that `T` does not take.
 pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, SettingsError> {
     let text = read(path)?;
-    toml::from_str(&text)
-        .map_err(|error| SettingsError::Malformed { path: path.to_owned(), cause: error.to_string() })
+    toml::from_str(&text).map_err(|error| {
+        // Not the error's own text: it repeats the line, and a secret may stand there.
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let at = text.lines().nth(line - 1).unwrap_or_default();
+        let key = at.split_once('=').map(|(key, _)| format!(", {}", key.trim())).unwrap_or_default();
+        let what = if is_secret(at) { "a value of the wrong form (hidden)" } else { error.message() };
+        let cause = format!("line {line}{key}: {what}");
+        SettingsError::Malformed { path: path.to_owned(), cause }
+    })
 }
 
 impl Default for KafkaSettings {
@@ -195,7 +203,9 @@ fn read(path: &Path) -> Result<String, SettingsError> {
 }
 
 fn is_secret(key: &str) -> bool {
-    ["password", "secret", "key.pem", "oauthbearer.config", "jaas"].iter().any(|part| key.contains(part))
+    ["password", "passphrase", "secret", "key.pem", "oauthbearer.config", "jaas"]
+        .iter()
+        .any(|part| key.contains(part))
 }
 
 fn default_servers() -> String {
@@ -233,8 +243,15 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_that_lacks_its_quotes_is_not_repeated() {
+        let error = load_text("[kafka.properties]\n\"sasl.password\" = 12345\n").unwrap_err().to_string();
+        assert!(error.contains("line 2, \"sasl.password\"") && !error.contains("12345"), "{error}");
+    }
+
+    #[test]
     fn a_secret_is_not_shown() {
-        let text = "[kafka.properties]\n\"sasl.password\" = \"hunter2\"\n\"sasl.username\" = \"ada\"\n";
+        let text = "[kafka.properties]\n\"sasl.password\" = \"hunter2\"\n\"sasl.username\" = \"ada\"\n\
+                    \"sasl.oauthbearer.assertion.private.key.passphrase\" = \"hunter2\"\n";
         let shown = load_text(text).unwrap().kafka.shown();
         assert!(!format!("{shown:?}").contains("hunter2"));
         assert!(format!("{shown:?}").contains("ada"));

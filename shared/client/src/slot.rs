@@ -4,7 +4,7 @@
 //! drops it once no reader holds it: no request ever frees a model.
 //!
 //! # Invariants
-//! * The slot takes [`LoadedModel`]s only, so nothing gets in that did not pass admission.
+//! * The slot takes [`LoadedModel`]s only, so nothing gets into a subscriber's slot that did not pass admission.
 //! * At most two models are resident under a subscriber: the serving one, and either the one just replaced or the
 //!   next. `make_room` says yes only when every model but the serving one has left memory.
 

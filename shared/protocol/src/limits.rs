@@ -1,13 +1,14 @@
 //! Every cap on what arrives, with its reason.
 //!
-//! Each is checked before anything is allocated for the thing it caps. Breaking one is an error or a rejection.
+//! Each is checked before anything is allocated for the thing it caps, but [`RECORD_MAX_BYTES`], which follows from the
+//! caps of what records hold. Breaking one is an error or a rejection.
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
 /// A record, key and headers included: librdkafka refuses 1,000,000 bytes, and no setting should have to change.
 pub const RECORD_MAX_BYTES: usize = 960_000;
-/// A signed announcement: 16 versions, a thousand pins, an inline manifest and artifact fit several times over.
+/// A signed announcement: 16 versions, a thousand pins, an inline manifest and artifact fit with short reasons.
 pub const ANNOUNCEMENT_MAX_BYTES: usize = 256 * KIB;
 /// A signed manifest: one record, with the chunk table of the largest artifact in it.
 pub const MANIFEST_MAX_BYTES: usize = 900_000;

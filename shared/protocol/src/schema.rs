@@ -167,8 +167,9 @@ impl FeatureSchema {
 
     /// How this schema would break a caller of `old`, one sentence each; empty when it only widens.
     ///
-    /// More categories, a new `other` level, other ranges and titles widen. A feature that is new, gone, of another
-    /// type or unit, a lost category, and any change of the outputs break.
+    /// More categories, a new `other` level, other ranges, titles and thresholds widen. A feature that is new, gone, or
+    /// of another type or unit, a category lost without an `other` level, a lost `other`, and any other change of the
+    /// outputs break.
     #[must_use]
     pub fn breaks(&self, old: &Self) -> Vec<String> {
         let mut found = Vec::new();

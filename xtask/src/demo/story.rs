@@ -75,13 +75,13 @@ fn play(
     };
     let before = load.tallies();
     let published = publish(chapter, programs, stage, interrupt)?;
+    tell_published(&published, stage);
     let live_at = wait_until_live(chapter.model, published.version, stage, interrupt)?;
     if let Some(target) = target {
         load.add(target);
     }
     let all_live = live_at.iter().all(Option::is_some);
     let all_answering = all_live && wait_until_answering(chapter.model, published.version, load, interrupt)?;
-    tell_published(&published, stage);
     tell_live(&published, &live_at, stage);
     tell_requests(chapter.model, &before, &load.tallies(), stage);
     Ok(all_answering)

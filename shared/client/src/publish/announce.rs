@@ -123,7 +123,14 @@ impl Publisher {
     /// The log, read to its end, when it is safe to announce on top of it.
     pub(super) async fn ready(&self, model: &ModelName) -> Result<AnnouncementLog, PublishError> {
         let (log, fleet) = tokio::join!(self.catalog().log(), Fleet::read(self.catalog().kafka()));
-        let log = log?;
+        let (mut log, fleet) = (log?, fleet?);
+        let reached =
+            |log: &AnnouncementLog| log.fold().in_force(model).map_or(Generation::ZERO, InForce::generation);
+        let reported = fleet.highest_generation(model);
+        if reported.is_some_and(|(reported, _)| reported > reached(&log)) {
+            // A status may be newer than the log that was read beside it; what is read now is not older than it.
+            log = self.catalog().log().await?;
+        }
         if let Some(unverified) = log.fold().unverified_ahead(model).last() {
             let (offset, generation) = (unverified.offset, unverified.generation);
             return Err(PublishError::UnverifiedRecord {
@@ -132,8 +139,8 @@ impl Publisher {
                 cause: unverified.cause.clone(),
             });
         }
-        let found = log.fold().in_force(model).map_or(Generation::ZERO, InForce::generation);
-        match fleet?.highest_generation(model) {
+        let found = reached(&log);
+        match reported {
             Some((reported, instance)) if reported > found => Err(PublishError::HistoryLost {
                 model: model.clone(),
                 instance: instance.to_string(),

@@ -57,7 +57,7 @@ impl Publisher {
         keys: &TrustedKeys,
         signing: SigningKey,
     ) -> Result<Self, KafkaError> {
-        let catalog = Catalog::connect(kafka, &keys.with(signing.public())).await?;
+        let catalog = Catalog::contact(kafka, &keys.with(signing.public())).await?;
         let spare = Arc::new(Mutex::new(Some(Producer::new(kafka)?)));
         Ok(Self { catalog, signing, spare })
     }

@@ -201,7 +201,7 @@ impl Publisher {
         &self,
         request: &PublishRequest,
         before: Option<&InForce>,
-    ) -> Result<Option<Result<LoadedModel, String>>, PublishError> {
+    ) -> Result<Option<Champion>, PublishError> {
         let Some(before) = before else { return Ok(None) };
         let Some(state) = understood(Some(before))? else { return Ok(None) };
         let Some(entry) = state.entry(state.champion) else { return Ok(None) };
@@ -210,8 +210,19 @@ impl Publisher {
         let generation = before.generation();
         let champion =
             self.catalog().version(&request.model, &entry, generation, &request.policy(), silent).await;
-        Ok(Some(champion.map_err(|error| error.to_string())))
+        let artifact = entry.artifact;
+        Ok(Some(champion.map_err(|error| Unreadable { artifact, cause: error.to_string() })))
     }
+}
+
+/// The champion, or why it cannot be had.
+type Champion = Result<LoadedModel, Unreadable>;
+
+/// A champion that does not read back.
+struct Unreadable {
+    /// Digest of its artifact: who publishes that one again sends what is missing.
+    artifact: Digest,
+    cause: String,
 }
 
 /// Measures the artifact and tries it as a subscriber would, before anything is sent.
@@ -239,7 +250,7 @@ async fn try_out(
 fn unchanged(
     request: &PublishRequest,
     measured: &Measured,
-    champion: Option<&Result<LoadedModel, String>>,
+    champion: Option<&Champion>,
     before: Option<&InForce>,
 ) -> Option<Published> {
     let champion = champion?.as_ref().ok()?;
@@ -254,7 +265,7 @@ fn unchanged(
 fn gates(
     request: &PublishRequest,
     measured: &Measured,
-    champion: Option<&Result<LoadedModel, String>>,
+    champion: Option<&Champion>,
     tried: &Result<(), String>,
 ) -> Vec<GateResult> {
     let candidate = Candidate {
@@ -274,11 +285,16 @@ fn gates(
         Some(Err(_)) | None => None,
     };
     let mut gates = judge(&request.gates, &candidate, side.as_ref(), &request.overrides);
-    if let Some(Err(cause)) = champion {
+    if let Some(Err(Unreadable { artifact, cause })) = champion {
         let overridden = request.overrides.get("champion");
-        let verdict = if overridden.is_some() { GateVerdict::Overridden } else { GateVerdict::Failed };
-        let reason = overridden.map(|reason| format!("; overridden: {reason}")).unwrap_or_default();
-        let detail = format!("the champion does not read back, so nothing can be compared: {cause}{reason}");
+        let (verdict, what) = match overridden {
+            _ if *artifact == measured.digest => {
+                (GateVerdict::Passed, "does not read back, and is sent again whole".to_owned())
+            }
+            Some(reason) => (GateVerdict::Overridden, format!("does not read back; overridden: {reason}")),
+            None => (GateVerdict::Failed, "does not read back, so nothing can be compared".to_owned()),
+        };
+        let detail = format!("the champion {what}: {cause}");
         gates.push(GateResult { gate: "champion".into(), verdict, detail });
     }
     gates

@@ -1,4 +1,4 @@
-//! Reporting: one status record of a model on every change, and as a heartbeat.
+//! Reporting: one status record of a model after changes, of a burst the last, and as a heartbeat.
 //!
 //! Reports what the live model says of itself; decides nothing. A report that cannot be sent is followed by the next.
 

@@ -6,7 +6,8 @@
 //!
 //! # Invariants
 //! * Kafka down is not application down.
-//! * Everything that is spawned is spawned here, and ended by [`Subscriber::shutdown`].
+//! * [`Subscriber::shutdown`] tells all tasks to end and waits for them, 5 s at most. The news thread ends by itself, a
+//!   reaper with its handle.
 
 mod cache;
 mod heartbeat;

@@ -1,7 +1,7 @@
 //! What a model's loop knows of versions that do not serve: rejections that hold, and when to try the others again.
 //!
 //! # Invariants
-//! * A rejection holds for its manifest until it is forgiven.
+//! * A rejection holds for its manifest until it is forgiven; the last 256 are remembered.
 //! * Retries become rarer: a full disk or a missing chunk costs no decoding every second.
 
 use std::{collections::HashMap, time::Duration};
