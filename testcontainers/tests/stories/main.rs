@@ -16,6 +16,7 @@ mod hostile_models;
 mod large_artifacts;
 mod late_joiner;
 mod publish_and_swap;
+mod publish_by_hand;
 mod restart_without_kafka;
 mod rollback;
 #[path = "../support/mod.rs"]
