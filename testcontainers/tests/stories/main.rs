@@ -12,6 +12,7 @@
 
 mod admission;
 mod conflict;
+mod history_lost;
 mod hostile_models;
 mod large_artifacts;
 mod late_joiner;
