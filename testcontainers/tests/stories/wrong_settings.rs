@@ -106,6 +106,10 @@ fn a_topic_with_a_wrong_setting_is_refused_by_name_with_the_command_that_mends_i
     {
         ended.must_end_with(1).must_say(&words);
     }
+    // An app that follows the model starts, and says the same.
+    let app = scene.app("app-1", &[MODEL]);
+    must_warn(&app, &[&topic, "cleanup.policy=compact"]);
+    assert!(!app.is_ready());
 }
 
 #[test]
