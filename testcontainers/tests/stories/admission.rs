@@ -66,8 +66,19 @@ impl Stage {
         self.must_answer_with(1);
         let own = self.app.model(MODEL);
         assert_eq!((&own["rejections_total"][stage], &own["swaps"]), (&json!(1), &json!(1)), "{own:#}");
+        self.must_be_metered(stage);
         let verified = self.scene.modelcast(&["verify", MODEL, "1"]);
         verified.must_end_with(0);
+    }
+
+    /// Who scrapes the app sees one refusal by this check, how far it is behind, and how old its news are.
+    fn must_be_metered(&self, stage: &str) {
+        let metric = |name: &str| self.app.metric(&format!("{name}{{model=\"{MODEL}\"}}"));
+        let refusals = format!("modelcast_rejections_total{{model=\"{MODEL}\",stage=\"{stage}\"}}");
+        assert_eq!(self.app.metric(&refusals), Some(1.0), "{refusals}");
+        let (wanted, served) = (metric("modelcast_wanted_generation"), metric("modelcast_served_generation"));
+        assert_eq!((wanted, served), (Some(2.0), Some(1.0)));
+        assert!(metric("modelcast_news_age_seconds").is_some_and(|age| age >= 0.0));
     }
 }
 

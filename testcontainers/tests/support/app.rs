@@ -48,6 +48,16 @@ impl App {
         (answer.status().as_u16(), answer.body_mut().read_json().unwrap())
     }
 
+    /// A metric as a scrape finds it, by its name with its labels.
+    pub(crate) fn metric(&self, name: &str) -> Option<f64> {
+        let mut answer = self.agent.get(format!("{}/metrics", self.url)).call().unwrap();
+        assert_eq!(answer.status(), 200);
+        let text = answer.body_mut().read_to_string().unwrap();
+        let (_, value) =
+            text.lines().filter_map(|line| line.rsplit_once(' ')).find(|(one, _)| *one == name)?;
+        Some(value.parse().unwrap())
+    }
+
     /// One inference request.
     pub(crate) fn infer(&self, model: &str, request: &Value) -> (u16, Value) {
         ask(&self.agent, &self.url, model, request).unwrap()
