@@ -125,5 +125,5 @@ fn kafka_that_cannot_be_reached_ends_with_69_and_names_the_address_in_time() {
     let arguments =
         ["run", "--dataset", "breast-cancer", "--config", config.to_str().unwrap(), "--kafka", &address];
     ends(&arguments, 69, &[&address]);
-    assert!(start.elapsed() < Duration::from_secs(12), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
