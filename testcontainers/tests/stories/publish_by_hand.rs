@@ -51,7 +51,10 @@ fn ends(scene: &Scene) -> [i64; 2] {
 fn must_answer_as(app: &App, published: &Value, intercept: f64) {
     let (version, generation) = (published["version"].as_u64().unwrap(), published["generation"].as_u64());
     app.wait_until_live(MODEL, version, generation.unwrap());
-    let tensor = |(name, scaling): (&String, &Value)| json!({ "name": name, "datatype": "FP64", "shape": [1, 1], "data": [scaling["mean"]] });
+    let tensor = |(name, scaling): (&String, &Value)| {
+        let data = [&scaling["mean"]];
+        json!({ "name": name, "datatype": "FP64", "shape": [1, 1], "data": data })
+    };
     let inputs: Vec<Value> = fitted()["standardize"].as_object().unwrap().iter().map(tensor).collect();
     let (status, answer) = app.infer(MODEL, &json!({ "inputs": inputs }));
     assert_eq!(status, 200, "{answer}");
@@ -94,14 +97,14 @@ fn a_gate_that_refuses_can_be_overridden_by_its_name_with_a_reason() {
     let before = ends(&scene);
 
     let refused = publish(&scene, &file, &[]);
-    refused.must_end_with(4).must_say(&["refused by", "accuracy", "at least 0.999"]);
+    refused.must_end_with(4).must_say(&["refused by gate accuracy", "at least 0.999"]);
     assert_eq!(refused.any_json()["outcome"], "refused");
-    publish(&scene, &file, &["--dry-run"]).must_end_with(4).must_say(&["accuracy"]);
+    publish(&scene, &file, &["--dry-run"]).must_end_with(4).must_say(&["refused by gate accuracy"]);
     let mistyped = publish(&scene, &file, &["--override", "acuracy=few rows"]);
     mistyped.must_end_with(4).must_say(&["\"acuracy\"", "golden", "size", "schema", "accuracy-vs-champion"]);
-    // Another gate's override covers it not.
+    // An override of another gate does not cover it.
     let other = publish(&scene, &file, &["--override", "log_loss=few rows"]);
-    other.must_end_with(4).must_say(&["accuracy"]);
+    other.must_end_with(4).must_say(&["refused by gate accuracy"]);
     assert_eq!(ends(&scene), before, "something was sent");
 
     let published = publish(&scene, &file, &["--override", "accuracy=few rows"]).json();
