@@ -1,7 +1,6 @@
 //! Two publisher processes that want the same generation, again and again.
 //!
 //! Each generation has one winner; the loser is told by whom, decides again on what won, and nothing is overwritten.
-//! Several models are contested at once, since a change waits for Kafka most of its time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -9,9 +8,9 @@ use std::process::Stdio;
 use std::sync::mpsc::{self, Receiver};
 
 use modelcast::Publisher;
+use modelcast::protocol::Version;
 use modelcast::protocol::change::Change;
 use modelcast::protocol::desired::PinTarget;
-use modelcast::protocol::{ModelName, Version};
 use modelcast::settings::{KafkaSettings, KeySettings};
 use serde::{Deserialize, Serialize};
 
@@ -19,10 +18,10 @@ use crate::support::programs::{Running, this_binary_again};
 use crate::support::scene::{Scene, model};
 use crate::support::{DEADLINE, linear, runtime};
 
-const MODELS: [&str; 4] = ["price-1", "price-2", "price-3", "price-4"];
-/// Of each model: 200 contests in all.
-const ROUNDS: u64 = 50;
-/// So many contests must really have been conflicts.
+const MODEL: &str = "price";
+/// How often both are released together.
+const ROUNDS: u64 = 200;
+/// So many rounds must really have been conflicts.
 const CONFLICTS: usize = 150;
 const AUTHORS: [&str; 2] = ["ada", "grace"];
 
@@ -73,8 +72,8 @@ impl Rival {
         self.lines.recv_timeout(DEADLINE).unwrap()
     }
 
-    /// What became of its change of each model.
-    fn done(&self) -> [Done; MODELS.len()] {
+    /// What became of its change.
+    fn done(&self) -> Done {
         serde_json::from_str(&self.line()).unwrap()
     }
 }
@@ -83,7 +82,7 @@ fn target(author: &str, round: u64) -> PinTarget {
     PinTarget::Instance(format!("{author}-{round}").parse().unwrap())
 }
 
-/// What a model's contests came to.
+/// What the rounds came to.
 #[derive(Default)]
 struct Contests {
     winners: BTreeMap<u64, &'static str>,
@@ -110,34 +109,29 @@ impl Contests {
 
 #[test]
 fn of_two_publishers_released_together_one_wins_and_the_other_is_told_by_whom() {
-    let (runtime, scene) = (runtime(), Scene::new("conflict", &MODELS));
+    let (runtime, scene) = (runtime(), Scene::new("conflict", &[MODEL]));
     let publisher = runtime.block_on(scene.publisher());
-    for name in MODELS {
-        runtime.block_on(linear::publish(&publisher, linear::request(name, 1.0)));
-    }
+    runtime.block_on(linear::publish(&publisher, linear::request(MODEL, 1.0)));
     let mut rivals = AUTHORS.map(|author| Rival::start(&scene, author));
-    let mut contests = MODELS.map(|_| Contests::default());
+    let mut contests = Contests::default();
     for round in 1..=ROUNDS {
         rivals.iter_mut().for_each(|rival| rival.release(round));
         let done = rivals.each_ref().map(Rival::done);
-        for (place, contests) in contests.iter_mut().enumerate() {
-            contests.take([&done[0][place], &done[1][place]]);
-        }
+        contests.take(done.each_ref());
     }
-    let conflicts: usize = contests.iter().map(|contests| contests.conflicts).sum();
-    assert!(conflicts >= CONFLICTS, "only {conflicts} contests were conflicts");
+    let conflicts = contests.conflicts;
+    assert!(conflicts >= CONFLICTS, "only {conflicts} rounds were conflicts");
+    println!("{conflicts} of {ROUNDS} rounds were conflicts");
 
-    for (name, contests) in MODELS.iter().zip(&contests) {
-        let generations = 2..2 + 2 * ROUNDS;
-        assert!(contests.winners.keys().copied().eq(generations), "gaps: {:?}", contests.winners);
-        let in_force = runtime.block_on(publisher.catalog().in_force(&model(name))).unwrap().unwrap();
-        let pins = in_force.announcement.body.unwrap().pins;
-        let pins: BTreeSet<_> = pins.into_iter().map(|pin| (pin.target, pin.stamp.author)).collect();
-        let of = |author: &str| {
-            (1..=ROUNDS).map(|round| (target(author, round), author.to_owned())).collect::<Vec<_>>()
-        };
-        assert_eq!(pins, AUTHORS.iter().flat_map(|author| of(author)).collect());
-    }
+    let generations = 2..2 + 2 * ROUNDS;
+    assert!(contests.winners.keys().copied().eq(generations), "gaps: {:?}", contests.winners);
+    let in_force = runtime.block_on(publisher.catalog().in_force(&model(MODEL))).unwrap().unwrap();
+    let pins = in_force.announcement.body.unwrap().pins;
+    let pins: BTreeSet<_> = pins.into_iter().map(|pin| (pin.target, pin.stamp.author)).collect();
+    let of = |author: &str| {
+        (1..=ROUNDS).map(|round| (target(author, round), author.to_owned())).collect::<Vec<_>>()
+    };
+    assert_eq!(pins, AUTHORS.iter().flat_map(|author| of(author)).collect());
 }
 
 #[test]
@@ -151,33 +145,19 @@ fn a_publisher_process() {
         KeySettings { signing: Some(format!("{keys}/team.key.pem").into()), trusted: vec![keys.into()] };
     let (trusted, signing) = (keys.trusted().unwrap(), keys.signing().unwrap());
     runtime().block_on(async {
-        let mut publishers = Vec::new();
-        for name in MODELS {
-            publishers
-                .push((model(name), Publisher::connect(&kafka, &trusted, signing.clone()).await.unwrap()));
-        }
+        let publisher = Publisher::connect(&kafka, &trusted, signing).await.unwrap();
         say("ready");
         for round in std::io::stdin().lines() {
-            let round = round.unwrap().parse().unwrap();
-            let changes: Vec<_> = publishers
-                .iter()
-                .map(|(name, publisher)| {
-                    tokio::spawn(pin(publisher.clone(), name.clone(), author.clone(), round))
-                })
-                .collect();
-            let mut done = Vec::new();
-            for change in changes {
-                done.push(change.await.unwrap());
-            }
+            let done = pin(&publisher, &author, round.unwrap().parse().unwrap()).await;
             say(&serde_json::to_string(&done).unwrap());
         }
     });
 }
 
 /// Adds the author's pin of this round.
-async fn pin(publisher: Publisher, name: ModelName, author: String, round: u64) -> Done {
-    let change = Change::Pin { target: target(&author, round), version: Version::FIRST };
-    let done = publisher.change(&name, &change, &linear::stamp(&author)).await.unwrap();
+async fn pin(publisher: &Publisher, author: &str, round: u64) -> Done {
+    let change = Change::Pin { target: target(author, round), version: Version::FIRST };
+    let done = publisher.change(&model(MODEL), &change, &linear::stamp(author)).await.unwrap();
     let lost = done.conflicts.into_iter().map(|lost| (lost.generation.get(), lost.by)).collect();
     Done { generation: done.generation.get(), lost }
 }
