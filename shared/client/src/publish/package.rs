@@ -120,12 +120,20 @@ pub(super) mod tests {
     use super::*;
 
     pub(in crate::publish) fn manifest(schema: &FeatureSchema) -> Manifest {
+        let request = request(schema);
+        let measured = request.measure().unwrap();
+        let manifest = request.provisional_manifest(&measured);
+        manifest.validate().unwrap();
+        manifest
+    }
+
+    pub(in crate::publish) fn request(schema: &FeatureSchema) -> PublishRequest {
         let golden = GoldenRows {
             inputs: schema.features.iter().map(|_| Column::Numbers(vec![0.0])).collect(),
             outputs: vec![vec![0.0]],
             relative_tolerance: RELATIVE_TOLERANCE,
         };
-        let request = PublishRequest {
+        PublishRequest {
             model: ModelName::parse("price").unwrap(),
             artifact: Artifact::Memory(b"artifact".to_vec()),
             format: "glm".into(),
@@ -141,10 +149,6 @@ pub(super) mod tests {
             role: NewRole::Champion,
             stamp: Stamp { author: "ada".into(), reason: String::new(), at_unix_ms: 0 },
             dry_run: true,
-        };
-        let measured = request.measure().unwrap();
-        let manifest = request.provisional_manifest(&measured);
-        manifest.validate().unwrap();
-        manifest
+        }
     }
 }

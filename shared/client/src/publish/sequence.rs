@@ -349,3 +349,40 @@ impl Took {
         self.since = Instant::now();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use modelcast_protocol::schema::{Feature, FeatureKind, FeatureSchema, Numeric, Output, OutputKind};
+
+    use super::*;
+    use crate::publish::package::tests::request;
+
+    fn schema() -> FeatureSchema {
+        let kind = FeatureKind::Numeric(Numeric::default());
+        let output = Output { name: "y".into(), title: None, kind: OutputKind::Numeric { unit: None } };
+        FeatureSchema {
+            features: vec![Feature { name: "x".into(), title: None, kind }],
+            outputs: vec![output],
+        }
+    }
+
+    fn verdict(artifact: Option<Digest>, overridden: bool) -> GateVerdict {
+        let mut request = request(&schema());
+        if overridden {
+            request.overrides.insert("champion".into(), "known".into());
+        }
+        let measured = request.measure().unwrap();
+        let artifact = artifact.unwrap_or(measured.digest);
+        let champion = Err(Unreadable { artifact, cause: "chunk missing".into() });
+        let gates = gates(&request, &measured, Some(&champion), &Ok(()));
+        gates.into_iter().find(|gate| gate.gate == "champion").unwrap().verdict
+    }
+
+    #[test]
+    fn a_champion_that_does_not_read_back_is_replaced_only_by_itself_or_for_a_reason() {
+        let other = Some(Digest::of(b"another artifact"));
+        assert_eq!(verdict(None, false), GateVerdict::Passed);
+        assert_eq!(verdict(other, false), GateVerdict::Failed);
+        assert_eq!(verdict(other, true), GateVerdict::Overridden);
+    }
+}
