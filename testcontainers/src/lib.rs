@@ -25,6 +25,8 @@ mod image;
 mod kafka;
 mod owner;
 mod port;
+mod proxy;
 mod watchdog;
 
 pub use kafka::{Error, Kafka};
+pub use proxy::{Faults, LoseAcks, Proxy, ProxyCounts};
