@@ -25,8 +25,30 @@ pub(crate) struct AnnouncementLog {
     reader: Reader,
     fold: Fold,
     keys: TrustedKeys,
-    /// The offset after the last record read.
+    /// How far the reader is.
+    read: Mark,
+    /// How far it was when the broker last proved to have the log that is read.
+    proven: Mark,
+}
+
+/// A place in the log.
+#[derive(Debug, Clone, Copy, Default)]
+struct Mark {
+    /// The offset after the last record.
     next: i64,
+    /// The time of the youngest record before it, Unix milliseconds.
+    youngest_unix_ms: Option<i64>,
+}
+
+/// How what was read relates to the log that the broker has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// There is nothing more.
+    CaughtUp,
+    /// There is more.
+    Behind,
+    /// The log was created anew, and has grown past what was read: another log by the same name.
+    Replaced,
 }
 
 /// What one look at the log gave.
@@ -49,7 +71,13 @@ impl AnnouncementLog {
     ) -> Result<Self, KafkaError> {
         let topic = topic::announcements(&kafka.namespace);
         let reader = Reader::open(kafka, purpose, &topic.name, topic.partitions, From::Beginning)?;
-        Ok(Self { reader, fold: Fold::new(kafka.namespace.clone()), keys: keys.clone(), next: 0 })
+        Ok(Self {
+            reader,
+            fold: Fold::new(kafka.namespace.clone()),
+            keys: keys.clone(),
+            read: Mark::default(),
+            proven: Mark::default(),
+        })
     }
 
     /// Opens the log and reads it to its end.
@@ -71,7 +99,7 @@ impl AnnouncementLog {
 
     /// Reads on until the record at `offset` was taken in.
     pub(crate) fn read_past(&mut self, offset: i64, deadline: Instant) -> Result<(), KafkaError> {
-        while self.next <= offset {
+        while self.read.next <= offset {
             self.look_until(deadline)?;
         }
         Ok(())
@@ -84,8 +112,19 @@ impl AnnouncementLog {
     }
 
     /// Asks the broker whether this reader has everything: proof of contact, and of not being stalled.
-    pub(crate) fn is_caught_up(&self) -> Result<bool, KafkaError> {
-        self.reader.watermarks().map(|(_, end)| self.next >= end)
+    ///
+    /// A topic that was created anew while nobody fetched, and has grown past the offset to read next, gives no error:
+    /// librdkafka takes on the new topic's id and reads on. So the broker is asked for the first record that is younger
+    /// than all that were read some time ago: in the log that was read then it cannot stand before where that ended.
+    pub(crate) fn standing(&mut self) -> Result<Standing, KafkaError> {
+        let youngest = self.proven.youngest_unix_ms;
+        let younger = youngest.map(|youngest| self.reader.first_since(youngest + 1)).transpose()?;
+        if younger.flatten().is_some_and(|younger| younger < self.proven.next) {
+            return Ok(Standing::Replaced);
+        }
+        self.proven = self.read;
+        let (_, end) = self.reader.watermarks()?;
+        Ok(if self.read.next >= end { Standing::CaughtUp } else { Standing::Behind })
     }
 
     /// What is in force as far as was read.
@@ -99,7 +138,11 @@ impl AnnouncementLog {
             Read::End { .. } => return Look::End,
             Read::Nothing => return Look::Nothing,
         };
-        self.next = record.offset + 1;
+        self.read.next = record.offset + 1;
+        self.read.youngest_unix_ms = self.read.youngest_unix_ms.max(record.at_unix_ms);
+        if self.proven.youngest_unix_ms.is_none() {
+            self.proven = self.read;
+        }
         let value = record.value.unwrap_or_default();
         let step =
             self.fold.apply(LogRecord { offset: record.offset, key: &record.key, value: &value }, &self.keys);

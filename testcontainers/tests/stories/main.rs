@@ -27,4 +27,5 @@ mod rollback;
 #[path = "../support/mod.rs"]
 mod support;
 mod swap_under_load;
+mod topic_anew;
 mod wrong_settings;

@@ -127,7 +127,21 @@ impl Running {
 
     /// Asks it to end in an orderly way.
     pub(crate) fn terminate(&self) {
-        let kill = format!("kill -TERM {}", self.0.id());
+        self.signal("TERM");
+    }
+
+    /// Stops it where it stands, as a machine that hangs.
+    pub(crate) fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.0.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 

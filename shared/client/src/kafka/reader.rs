@@ -30,6 +30,8 @@ pub(crate) enum From {
 #[derive(Debug, Clone)]
 pub(crate) struct Record {
     pub(crate) offset: i64,
+    /// Unix milliseconds, as the broker or the producer says.
+    pub(crate) at_unix_ms: Option<i64>,
     pub(crate) key: Vec<u8>,
     /// `None` for a tombstone.
     pub(crate) value: Option<Vec<u8>>,
@@ -109,6 +111,7 @@ impl Reader {
             None => Ok(Read::Nothing),
             Some(Ok(message)) => Ok(Read::Record(Record {
                 offset: message.offset(),
+                at_unix_ms: message.timestamp().to_millis(),
                 key: message.key().unwrap_or_default().to_vec(),
                 value: message.payload().map(<[u8]>::to_vec),
             })),
@@ -137,6 +140,19 @@ impl Reader {
         self.consumer
             .fetch_watermarks(&self.topic, 0, WATERMARK_DEADLINE)
             .map_err(|error| self.explain(&error))
+    }
+
+    /// The first offset of partition 0 whose record is as young as this, if there is one.
+    pub(crate) fn first_since(&self, unix_ms: i64) -> Result<Option<i64>, KafkaError> {
+        let mut times = TopicPartitionList::new();
+        let added = times.add_partition_offset(&self.topic, 0, Offset::Offset(unix_ms));
+        added.map_err(|error| sorted("a look for a time", &error))?;
+        let found = self.consumer.offsets_for_times(times, WATERMARK_DEADLINE);
+        let found = found.map_err(|error| self.explain(&error))?;
+        Ok(found.elements().first().and_then(|found| match found.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        }))
     }
 
     fn explain(&self, error: &Rdkafka) -> KafkaError {

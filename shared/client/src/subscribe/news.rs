@@ -29,7 +29,7 @@ use tokio::{runtime::Handle, sync::watch};
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    announcements::{AnnouncementLog, Look},
+    announcements::{AnnouncementLog, Look, Standing},
     kafka::{KafkaError, connect, connect::Purpose, topics},
     live::LiveModel,
     settings::KafkaSettings,
@@ -179,16 +179,28 @@ impl NewsThread {
                 }
                 Look::Nothing => {
                     if last_contact.elapsed() >= CONTACT_EVERY {
-                        if log.is_caught_up()? {
-                            caught_up = Instant::now();
-                            self.heard();
-                        } else if caught_up.elapsed() > STALLED_AFTER && complete {
+                        match log.standing()? {
+                            Standing::CaughtUp => {
+                                caught_up = Instant::now();
+                                self.heard();
+                            }
+                            Standing::Replaced => {
+                                warn!("the announcements topic was created anew, reading it from its start");
+                                return Ok(());
+                            }
                             // Stalled, or what it lacks is no record: a marker of somebody's transaction, a cut.
                             // Either way folding anew tells.
-                            return Ok(());
-                        } else if caught_up.elapsed() > STALLED_AFTER {
-                            let cause = "the reader does not move though there are records".to_owned();
-                            return Err(KafkaError::Transient { what: "the announcements".into(), cause });
+                            Standing::Behind if caught_up.elapsed() > STALLED_AFTER && complete => {
+                                return Ok(());
+                            }
+                            Standing::Behind if caught_up.elapsed() > STALLED_AFTER => {
+                                let cause = "the reader does not move though there are records".to_owned();
+                                return Err(KafkaError::Transient {
+                                    what: "the announcements".into(),
+                                    cause,
+                                });
+                            }
+                            Standing::Behind => {}
                         }
                         dirty |= self.check_blobs()?;
                         last_contact = Instant::now();
