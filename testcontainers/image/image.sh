@@ -1,13 +1,14 @@
 #!/bin/bash
 # Chooses, and where nothing can be pulled builds, the Kafka image of the tests.
 #
-#   image.sh choose   prints the image to use; says on standard error why not the ones before it.
-#                     Exit code 3: there is none yet, `image.sh build` makes one.
-#   image.sh get      the same, and builds where there is none.
-#   image.sh build    builds the image and prints its name; at once when it is there already.
+#   image.sh choose       prints the image to use; says on standard error why not the ones before it.
+#                         Exit code 3: there is none yet, `image.sh build` makes one.
+#   image.sh build JARS   builds the image of the jars in that folder and prints its name; at once when it is there
+#                         already. `cargo run -p modelcast-testcontainers --bin kafka-jars` makes and prints the folder.
 #
 # The order: $MODELCAST_KAFKA_IMAGE; apache/kafka, here or pulled; the one built from this folder.
 # That a registry gave no image is remembered for an hour in the target folder, so that not every test asks anew.
+# Where there is no command `docker`, `podman` does the same.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -29,11 +30,20 @@ fail() {
   say "$*"
   exit 1
 }
-present() { docker image inspect "$1" >/dev/null 2>&1; }
+if ! command -v docker >/dev/null && command -v podman >/dev/null; then
+  engine=podman
+  # Podman's own name for the variable, without which it would look here and not there.
+  if [ -n "${DOCKER_HOST:-}" ]; then export CONTAINER_HOST=$DOCKER_HOST; fi
+  answers() { podman info; }
+else
+  engine=docker
+  answers() { docker version --format '{{.Server.Version}}'; }
+fi
+present() { "$engine" image inspect "$1" >/dev/null 2>&1; }
 
 # What the built image depends on is its name: a changed file is another image, an unchanged one is found.
 local_tag() {
-  local files=(Dockerfile image.sh log4j2.properties pom.xml run)
+  local files=(Dockerfile image.sh log4j2.properties run ../jars.lock)
   printf 'modelcast-kafka:%s' "$(cd "$here" && cat "${files[@]}" | sha256sum | cut -c1-16)"
 }
 
@@ -50,11 +60,11 @@ pull_official() {
   fi
   local said reason=""
   say "asking the registry for $official (at most $answer_seconds s)"
-  if ! said=$(within "$answer_seconds" docker manifest inspect "$official" 2>&1 >/dev/null); then
+  if ! said=$(within "$answer_seconds" "$engine" manifest inspect "$official" 2>&1 >/dev/null); then
     reason="the registry does not offer it: ${said:-no answer within $answer_seconds s}"
   else
     say "pulling $official (at most $pull_seconds s)"
-    said=$(within "$pull_seconds" docker pull --quiet "$official" 2>&1 >/dev/null) ||
+    said=$(within "$pull_seconds" "$engine" pull --quiet "$official" 2>&1 >/dev/null) ||
       reason="it could not be pulled: ${said:-not done after $pull_seconds s}"
   fi
   if [ -z "$reason" ]; then return 0; fi
@@ -69,7 +79,7 @@ choose() {
     printf '%s\n' "$MODELCAST_KAFKA_IMAGE"
     return 0
   fi
-  docker version --format '{{.Server.Version}}' >/dev/null 2>&1 ||
+  answers >/dev/null 2>&1 ||
     fail "no Docker answers (DOCKER_HOST=${DOCKER_HOST:-}); \`cargo xtask test\` starts one"
   say "not MODELCAST_KAFKA_IMAGE: it is not set"
   if present "$official" || pull_official; then
@@ -98,15 +108,15 @@ mirror() {
 
 build_base() {
   local root=$1/root log=$1/debootstrap.log
-  say "[1/4] Debian $suite with a Java machine, by debootstrap (about 40 s)"
+  say "[1/3] Debian $suite with a Java machine, by debootstrap (about 40 s)"
   if ! debootstrap --variant=minbase --include="$packages" "$suite" "$root" "$(mirror)" >"$log" 2>&1; then
     tail -20 "$log" >&2
     fail "debootstrap failed"
   fi
-  say "[2/4] importing it as $base"
+  say "[2/3] importing it as $base"
   # What apt downloaded and documentation are a quarter of the folder.
   tar -C "$root" --exclude='./var/cache/apt/*' --exclude='./var/lib/apt/lists/*' --exclude='./usr/share/doc/*' \
-    --exclude='./usr/share/man/*' --exclude='./proc/*' --exclude='./sys/*' -c . | docker import - "$base" >/dev/null
+    --exclude='./usr/share/man/*' --exclude='./proc/*' --exclude='./sys/*' -c . | "$engine" import - "$base" >/dev/null
 }
 
 clean_up() {
@@ -116,7 +126,7 @@ clean_up() {
 }
 
 build() {
-  local tag work tool
+  local tag jars=$1 work
   tag=$(local_tag)
   # Two test binaries at once: the second waits, and finds what the first has built.
   exec 9>"$target/kafka-image.lock"
@@ -126,40 +136,30 @@ build() {
     printf '%s\n' "$tag"
     return 0
   fi
-  for tool in debootstrap mvn java; do
-    command -v "$tool" >/dev/null || [ -x "/usr/sbin/$tool" ] ||
-      fail "building it needs \`$tool\`, which is missing; \`cargo xtask test\` installs it (apt-get install debootstrap maven)"
-  done
+  compgen -G "$jars/*.jar" >/dev/null || fail "no jars in $jars"
+  command -v debootstrap >/dev/null || [ -x /usr/sbin/debootstrap ] ||
+    fail "building it needs \`debootstrap\`, which is missing; \`cargo xtask test\` installs it"
   [ "$(id -u)" = 0 ] || fail "building it needs root, for debootstrap; or name an image in MODELCAST_KAFKA_IMAGE"
   work=$(mktemp -d /var/tmp/modelcast-kafka-image.XXXXXX)
   # The folder is known now and not at exit, when this function's variables are gone.
   # shellcheck disable=SC2064
   trap "clean_up '$work'" EXIT
-  if present "$base"; then say "[1/4] [2/4] $base is there"; else build_base "$work"; fi
-  say "[3/4] Kafka's jars, by Maven (about 15 s)"
-  if ! mvn -B -f "$here/pom.xml" org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
-    -DoutputDirectory="$work/context/libs" >"$work/maven.log" 2>&1; then
-    tail -20 "$work/maven.log" >&2
-    fail "Maven did not get the jars"
-  fi
+  if present "$base"; then say "[1/3] [2/3] $base is there"; else build_base "$work"; fi
+  mkdir -p "$work/context/libs"
+  cp "$jars"/*.jar "$work/context/libs/"
   cp "$here"/{Dockerfile,log4j2.properties,run} "$work/context/"
-  say "[4/4] building $tag"
-  if ! docker build --quiet --build-arg "BASE=$base" --tag "$tag" "$work/context" >"$work/build.log" 2>&1; then
+  say "[3/3] building $tag"
+  if ! "$engine" build --quiet --build-arg "BASE=$base" --tag "$tag" "$work/context" >"$work/build.log" 2>&1; then
     tail -20 "$work/build.log" >&2
-    fail "docker build failed"
+    fail "$engine build failed"
   fi
   say "$tag built in $SECONDS s"
   printf '%s\n' "$tag"
 }
 
-case ${1:-} in
-  choose) choose ;;
-  build) build ;;
-  get)
-    status=0
-    choose || status=$?
-    if [ "$status" = "$needs_build" ]; then build; else exit "$status"; fi
-    ;;
+case ${1:-}:$# in
+  choose:1) choose ;;
+  build:2) build "$2" ;;
   *)
     sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" >&2
     exit 64

@@ -1,15 +1,22 @@
 //! Which image a Kafka is started from.
 //!
 //! Asks `image/image.sh`, which also serves `cargo xtask test`, so that there is one order and one explanation.
-//! Does not pull or build: the script does.
+//! Does not pull or build: the script does, the latter with jars from here.
 //!
 //! # Invariants
 //! * One process asks once: all its Kafkas are of one image.
 
+use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use crate::jars;
+use crate::kafka::describe;
+
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/image/image.sh");
+
+/// The script's exit code when there is no image yet, and it can build one.
+const NEEDS_BUILD: i32 = 3;
 
 /// A name and a tag, as Docker splits them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +32,8 @@ pub(crate) enum ImageError {
     Script(String),
     #[error("no Kafka image: {SCRIPT} says why, above; `cargo xtask test` does all the set-up")]
     None,
+    #[error("no Kafka image, and no jars to build one of: {0}")]
+    Jars(String),
 }
 
 /// The image to use, built first when there is none. Its reasons are on standard error.
@@ -34,14 +43,26 @@ pub(crate) fn choose() -> Result<ImageName, ImageError> {
 }
 
 fn ask() -> Result<ImageName, ImageError> {
+    let (code, image) = script(&["choose".as_ref()])?;
+    let (code, image) = match code {
+        Some(NEEDS_BUILD) => {
+            let jars = jars::ensure().map_err(|error| ImageError::Jars(describe(&error)))?;
+            script(&["build".as_ref(), jars.as_os_str()])?
+        }
+        _ => (code, image),
+    };
+    if code == Some(0) { parse(&image).ok_or(ImageError::None) } else { Err(ImageError::None) }
+}
+
+/// The exit code, and what was printed.
+fn script(args: &[&OsStr]) -> Result<(Option<i32>, String), ImageError> {
     let output = Command::new(SCRIPT)
-        .arg("get")
+        .args(args)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
         .map_err(|error| ImageError::Script(error.to_string()))?;
-    let name = String::from_utf8_lossy(&output.stdout);
-    if output.status.success() { parse(name.trim()).ok_or(ImageError::None) } else { Err(ImageError::None) }
+    Ok((output.status.code(), String::from_utf8_lossy(&output.stdout).trim().to_owned()))
 }
 
 /// A colon before the last slash belongs to a registry's port.

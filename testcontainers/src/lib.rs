@@ -21,7 +21,9 @@
 //! println!("topics {namespace}.* on {}", kafka.bootstrap_servers());
 //! ```
 
+mod engine;
 mod image;
+pub mod jars;
 mod kafka;
 mod owner;
 mod port;

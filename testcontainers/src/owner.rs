@@ -10,7 +10,9 @@
 
 use std::fmt;
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+
+use crate::engine;
 
 /// The label that says whose a container is.
 pub(crate) const LABEL: &str = "modelcast.owner";
@@ -92,8 +94,7 @@ pub(crate) fn remove_orphans() {
 }
 
 fn docker(args: &[&str]) -> Option<String> {
-    let output =
-        Command::new("docker").args(args).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let output = engine::command().args(args).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

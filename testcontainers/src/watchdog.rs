@@ -14,7 +14,9 @@ use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-/// Removes `$1` at the end of its input, unless it was told that this is done. 40 tries in 20 s.
+use crate::engine;
+
+/// Removes the container `$1` by the engine `$2` at the end of its input, unless it was told that this is done. 40 tries in 20 s.
 ///
 /// What `docker rm --force` prints tells a removal from nothing to remove; its exit code depends on the version.
 const SCRIPT: &str = r#"
@@ -23,7 +25,7 @@ read -r word
 if [ "$word" = removed ]; then exit 0; fi
 tries=40
 while [ "$tries" -gt 0 ]; do
-  if [ -n "$(docker rm --force --volumes "$1" 2>/dev/null)" ]; then exit 0; fi
+  if [ -n "$("$2" rm --force --volumes "$1" 2>/dev/null)" ]; then exit 0; fi
   tries=$((tries - 1))
   sleep 0.5
 done
@@ -41,9 +43,10 @@ impl Watchdog {
     /// Starts to watch over a container that need not exist yet.
     pub(crate) fn start(container: &str) -> io::Result<Self> {
         let mut process = Command::new("/bin/sh")
-            .args(["-c", SCRIPT, "modelcast-watchdog", container])
+            .args(["-c", SCRIPT, "modelcast-watchdog", container, engine::name()])
             .current_dir("/")
             .process_group(0)
+            .envs(engine::environment())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

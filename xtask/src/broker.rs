@@ -111,7 +111,8 @@ pub(crate) fn build_with_progress(
     Ok(programs)
 }
 
-fn cargo() -> Command {
+/// The cargo that runs this, at the root of the repository.
+pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root());
     cargo

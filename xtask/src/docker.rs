@@ -8,6 +8,7 @@
 //! * An engine named in `DOCKER_HOST` is used or reported, never replaced by one of ours.
 //! * An engine started here is left running, and that is said.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use crate::broker::root;
-use crate::install::{self, Need, Policy};
+use crate::broker::{cargo, root};
+use crate::install::{self, Need, Policy, find_program};
 
 /// A started engine needs 2 s here; a loaded machine some more.
 const ENGINE_DEADLINE: Duration = Duration::from_secs(60);
@@ -27,8 +28,17 @@ const LOG_LINES: usize = 15;
 
 /// Whether a Docker engine answers, here or where `DOCKER_HOST` says.
 pub(crate) fn answers() -> bool {
-    Command::new("docker")
-        .args(["version", "--format", "{{.Server.Version}}"])
+    let mut engine = if find_program("docker").is_none() && find_program("podman").is_some() {
+        // Podman needs no service for this; where the tests' own client looks for one is said by the tests.
+        let mut podman = Command::new("podman");
+        podman.arg("info").envs(std::env::var_os("DOCKER_HOST").map(|host| ("CONTAINER_HOST", host)));
+        podman
+    } else {
+        let mut docker = Command::new("docker");
+        docker.args(["version", "--format", "{{.Server.Version}}"]);
+        docker
+    };
+    engine
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -65,7 +75,7 @@ pub(crate) fn ensure_running() -> anyhow::Result<()> {
     }
     mount_control_groups()?;
     let log = target()?.join("dockerd.log");
-    let program = install::find_program("dockerd").context("dockerd is not installed")?;
+    let program = find_program("dockerd").context("dockerd is not installed")?;
     let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
     // A session of its own: neither Ctrl-C nor the end of this terminal reaches it.
     let child = Command::new("setsid")
@@ -89,12 +99,13 @@ pub(crate) fn ensure_running() -> anyhow::Result<()> {
 /// # Errors
 /// When none can be pulled, and none can be built or what builds it may not be installed.
 pub(crate) fn ensure_image(policy: Policy) -> anyhow::Result<String> {
-    let (code, image) = image_script("choose")?;
+    let (code, image) = image_script(&["choose".as_ref()])?;
     match code {
         Some(0) => Ok(image),
         Some(NEEDS_BUILD) => {
             install::ensure(&[Need::KafkaImage], policy)?;
-            match image_script("build")? {
+            let jars = kafka_jars()?;
+            match image_script(&["build".as_ref(), jars.as_os_str()])? {
                 (Some(0), image) => Ok(image),
                 _ => bail!("the Kafka image could not be built"),
             }
@@ -103,10 +114,24 @@ pub(crate) fn ensure_image(policy: Policy) -> anyhow::Result<String> {
     }
 }
 
-fn image_script(task: &str) -> anyhow::Result<(Option<i32>, String)> {
+/// The folder of Kafka's jars. The test kit fetches them: it has the lock file, and what it takes to speak TLS.
+fn kafka_jars() -> anyhow::Result<PathBuf> {
+    let output = cargo()
+        .args(["run", "--quiet", "-p", "modelcast-testcontainers", "--bin", "kafka-jars"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("Kafka's jars could not be fetched");
+    }
+    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
+}
+
+fn image_script(args: &[&OsStr]) -> anyhow::Result<(Option<i32>, String)> {
     let script = root().join("testcontainers/image/image.sh");
     let output = Command::new(&script)
-        .arg(task)
+        .args(args)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
@@ -138,7 +163,7 @@ fn mount_control_groups() -> anyhow::Result<()> {
     if mounted {
         return Ok(());
     }
-    let Some(program) = install::find_program("cgroupfs-mount") else { return Ok(()) };
+    let Some(program) = find_program("cgroupfs-mount") else { return Ok(()) };
     eprintln!("mounting the control groups, without which Docker runs nothing");
     let status = Command::new(program).status().context("cannot run cgroupfs-mount")?;
     if status.success() { Ok(()) } else { bail!("cgroupfs-mount ended with {status}") }

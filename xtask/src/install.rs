@@ -25,6 +25,8 @@ pub(crate) enum Need {
     Docker,
     /// What builds a Kafka image where none can be pulled.
     KafkaImage,
+    /// A Java machine, which runs Kafka without a container.
+    Java,
     /// A browser, for the test of the page.
     Browser,
 }
@@ -59,6 +61,7 @@ impl Need {
             Need::CompileKafkaClient => "to compile librdkafka",
             Need::Docker => "to run Kafka in a container",
             Need::KafkaImage => "to build a Kafka image, as none can be pulled",
+            Need::Java => "to run Kafka as a process",
             Need::Browser => "to test the page",
         }
     }
@@ -96,15 +99,8 @@ impl Need {
                     ]
                 }
             }
-            Need::KafkaImage => {
-                const {
-                    &[
-                        program("debootstrap", &["debootstrap"]),
-                        program("maven", &["mvn"]),
-                        program("default-jre-headless", &["java"]),
-                    ]
-                }
-            }
+            Need::KafkaImage => const { &[program("debootstrap", &["debootstrap"])] },
+            Need::Java => const { &[program("default-jre-headless", &["java"])] },
             Need::Browser => {
                 const {
                     &[

@@ -1,0 +1,51 @@
+//! The command of the container engine: `docker`, or `podman` where that is the only one.
+//!
+//! For what the crate testcontainers cannot do: outlive this process, and look for what others left behind. That crate
+//! speaks to the socket that `DOCKER_HOST` names, so the command is sent to the same one.
+
+use std::ffi::OsString;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// The program's name.
+pub(crate) fn name() -> &'static str {
+    static NAME: OnceLock<&str> = OnceLock::new();
+    NAME.get_or_init(|| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let has = |program: &str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+        choose(has)
+    })
+}
+
+fn choose(has: impl Fn(&str) -> bool) -> &'static str {
+    if !has("docker") && has("podman") { "podman" } else { "docker" }
+}
+
+/// The program, with nothing to read.
+pub(crate) fn command() -> Command {
+    let mut command = Command::new(name());
+    command.envs(environment()).stdin(Stdio::null());
+    command
+}
+
+/// What the program needs in its environment to find the engine.
+pub(crate) fn environment() -> Option<(&'static str, OsString)> {
+    // Podman's own name for the variable.
+    std::env::var_os("DOCKER_HOST").filter(|_| name() == "podman").map(|host| ("CONTAINER_HOST", host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn podman_is_used_only_where_it_is_alone() {
+        let check = |there: &[&str], expected: &str| {
+            assert_eq!(choose(|program| there.contains(&program)), expected, "{there:?}");
+        };
+        check(&["docker", "podman"], "docker");
+        check(&["docker"], "docker");
+        check(&["podman"], "podman");
+        check(&[], "docker");
+    }
+}
