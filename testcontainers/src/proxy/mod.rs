@@ -73,23 +73,23 @@ pub struct ProxyCounts {
     pub open: u64,
     /// Of these, how many a fault or [`Proxy::cut`] closed.
     pub cut: u64,
-    /// Requests that reached the broker, by Kafka's API key.
+    /// Requests passed on to the broker, by Kafka's API key.
     pub requests: BTreeMap<i16, u64>,
-    /// Bytes that reached the broker.
+    /// Bytes passed on to the broker.
     pub request_bytes: u64,
-    /// Bytes of answers that reached clients.
+    /// Bytes of answers passed on to clients.
     pub response_bytes: u64,
     /// Acknowledgements swallowed.
     pub lost_acks: u64,
 }
 
 impl ProxyCounts {
-    /// `Produce` requests that reached the broker.
+    /// `Produce` requests passed on to the broker.
     pub fn produces(&self) -> u64 {
         self.requests.get(&PRODUCE).copied().unwrap_or_default()
     }
 
-    /// `Fetch` requests that reached the broker.
+    /// `Fetch` requests passed on to the broker.
     pub fn fetches(&self) -> u64 {
         self.requests.get(&FETCH).copied().unwrap_or_default()
     }

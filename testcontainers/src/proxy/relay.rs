@@ -207,11 +207,12 @@ impl Lane {
                 }
             };
             let (piece, rest) = bytes.split_at_checked(piece_bytes).unwrap_or((bytes, &[]));
+            // Before it arrives: who has seen it arrive finds it counted.
+            self.count(piece.len() as u64);
             if to.write_all(piece).await.is_err() {
                 return ControlFlow::Break(End::Closed);
             }
             bytes = rest;
-            self.count(piece.len() as u64);
             if allowed == piece.len() as u64 {
                 return ControlFlow::Break(End::Cut);
             }
