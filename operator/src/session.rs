@@ -94,6 +94,7 @@ impl From<KafkaError> for Failure {
             KafkaError::Property { .. } => Exit::Configuration,
             KafkaError::MissingTopic { .. }
             | KafkaError::WrongTopic { .. }
+            | KafkaError::NotGranted { .. }
             | KafkaError::Refused { .. }
             | KafkaError::OffsetGone { .. }
             | KafkaError::Transient { .. } => Exit::Failed,
@@ -101,7 +102,7 @@ impl From<KafkaError> for Failure {
         let failure = Self::new(exit, error);
         match exit {
             Exit::Unreachable => failure.advise(
-                "check --kafka and [kafka], and whether the brokers run; --log warn,librdkafka=info shows what the \
+                "check --kafka and [kafka], and whether the brokers run; --log warn,librdkafka=debug shows what the \
                  client met on its way",
             ),
             _ => failure,

@@ -150,6 +150,7 @@ fn of_kafka(error: &KafkaError) -> Exit {
         KafkaError::Property { .. } => Exit::Configuration,
         KafkaError::MissingTopic { .. }
         | KafkaError::WrongTopic { .. }
+        | KafkaError::NotGranted { .. }
         | KafkaError::Refused { .. }
         | KafkaError::OffsetGone { .. }
         | KafkaError::Transient { .. } => Exit::Failed,

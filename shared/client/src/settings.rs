@@ -7,9 +7,11 @@
 //! * An error about a file's form names the file, the key and its line; one about a value names key and value.
 //! * No secret is ever shown.
 
+mod properties;
+
 use std::{
     collections::BTreeMap,
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
@@ -20,22 +22,34 @@ use modelcast_protocol::{
 use serde::{Deserialize, de::DeserializeOwned};
 use thiserror::Error;
 
+use self::properties::Property;
+
 /// Largest settings file and key file that is read.
 const FILE_MAX_BYTES: u64 = 1024 * 1024;
 
 /// How to reach Kafka.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Deserialize)]
+#[serde(try_from = "KafkaSection")]
 pub struct KafkaSettings {
     /// `host:port` of one or more brokers, separated by commas.
-    #[serde(default = "default_servers")]
     pub bootstrap_servers: String,
     /// Prefix of all topics.
-    #[serde(default = "default_namespace")]
     pub namespace: Namespace,
-    /// Any further librdkafka property, such as `security.protocol`.
-    #[serde(default)]
+    /// Any further librdkafka property, such as `security.protocol`. A settings file gives its text, or names a file
+    /// or a variable of the environment that holds it.
     pub properties: BTreeMap<String, String>,
+}
+
+/// `[kafka]` as it stands in a file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KafkaSection {
+    #[serde(default = "default_servers")]
+    bootstrap_servers: String,
+    #[serde(default = "default_namespace")]
+    namespace: Namespace,
+    #[serde(default)]
+    properties: BTreeMap<String, Property>,
 }
 
 /// Whom to trust, and as whom to sign.
@@ -83,6 +97,14 @@ pub enum SettingsError {
         /// What it is not.
         source: KeyError,
     },
+    /// A property's value is not where the settings say.
+    #[error("kafka.properties.{key}: {cause}")]
+    Property {
+        /// Which property.
+        key: String,
+        /// What is wrong with that place.
+        cause: String,
+    },
     /// Nobody is trusted.
     #[error("no key is trusted: name public keys in [keys] trusted; `modelcast keys generate` makes some")]
     NoTrustedKeys,
@@ -129,6 +151,22 @@ impl Default for KafkaSettings {
             namespace: default_namespace(),
             properties: BTreeMap::new(),
         }
+    }
+}
+
+impl TryFrom<KafkaSection> for KafkaSettings {
+    type Error = SettingsError;
+
+    fn try_from(section: KafkaSection) -> Result<Self, SettingsError> {
+        let KafkaSection { bootstrap_servers, namespace, properties } = section;
+        Ok(Self { bootstrap_servers, namespace, properties: properties::resolve(properties)? })
+    }
+}
+
+/// As [`KafkaSettings::shown`].
+impl fmt::Debug for KafkaSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.shown()).finish()
     }
 }
 

@@ -4,13 +4,17 @@
 //! * No client creates a topic by asking for it: a default producer would create it with the wrong settings.
 //! * A property that the protocol relies on cannot be overridden from the settings.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     ClientConfig, ClientContext,
     config::{FromClientConfigAndContext, RDKafkaLogLevel},
     consumer::{BaseConsumer, Consumer as _, ConsumerContext},
     error::KafkaError as Rdkafka,
+    types::RDKafkaErrorCode as Code,
 };
 use tracing::{debug, warn};
 
@@ -19,6 +23,12 @@ use crate::settings::KafkaSettings;
 
 /// How long the first contact may take before Kafka counts as unreachable.
 pub(crate) const CONTACT_DEADLINE: Duration = Duration::from_secs(6);
+
+/// How long reading takes what the first contact met.
+const REFUSAL_DEADLINE: Duration = Duration::from_millis(100);
+
+/// A dummy: librdkafka wants a group even for assign() without commits.
+pub(crate) const GROUP: &str = "modelcast";
 
 /// What a client is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,8 +82,7 @@ pub(crate) fn config(kafka: &KafkaSettings, purpose: Purpose) -> ClientConfig {
     config.set("allow.auto.create.topics", "false");
     match purpose {
         Purpose::News | Purpose::Scan | Purpose::Bulk => {
-            // A dummy group: librdkafka wants one even for assign() without commits.
-            config.set("group.id", "modelcast").set("enable.auto.commit", "false");
+            config.set("group.id", GROUP).set("enable.auto.commit", "false");
             config.set("auto.offset.reset", "error").set("enable.partition.eof", "true");
             config.set("check.crcs", "true").set("isolation.level", "read_uncommitted");
         }
@@ -91,16 +100,21 @@ pub(crate) struct Quiet;
 
 impl ClientContext for Quiet {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
-            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
-                warn!(facility, message, "librdkafka");
-            }
-            _ => debug!(facility, message, "librdkafka"),
-        }
+        log(level, facility, message);
     }
 
     fn error(&self, error: Rdkafka, reason: &str) {
-        debug!(%error, reason, "librdkafka");
+        debug!(target: "librdkafka", %error, reason);
+    }
+}
+
+/// Under a target of its own, as rdkafka's does it: `--log warn,librdkafka=debug` shows it.
+fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            warn!(target: "librdkafka", facility, "{message}");
+        }
+        _ => debug!(target: "librdkafka", facility, "{message}"),
     }
 }
 
@@ -121,12 +135,47 @@ pub(crate) fn validate(kafka: &KafkaSettings) -> Result<(), KafkaError> {
     Producer::new(kafka).map(drop)
 }
 
-/// Waits until a broker answers, or says which address does not. Blocks.
+/// Waits until a broker answers, or says which address does not, and what kept us out. Blocks.
 pub(crate) fn contact(kafka: &KafkaSettings) -> Result<(), KafkaError> {
-    let consumer: Closing<Consumer> = Closing::new(create(&config(kafka, Purpose::News))?);
+    let config = config(kafka, Purpose::News);
+    let consumer: BaseConsumer<Entrance> = config
+        .create_with_context(Entrance::default())
+        .map_err(|error| KafkaError::Property { cause: error.to_string() })?;
+    let consumer = Closing::new(consumer);
     let answer = consumer.client().fetch_metadata(None, CONTACT_DEADLINE);
-    answer.map(drop).map_err(|error| KafkaError::Unreachable {
-        servers: kafka.bootstrap_servers.clone(),
-        cause: error.to_string(),
+    answer.map(drop).map_err(|error| {
+        // What the client met waits in its queue, between lines of its log.
+        let until = Instant::now() + REFUSAL_DEADLINE;
+        while Instant::now() < until && consumer.poll(REFUSAL_DEADLINE).is_some() {}
+        let refusal = consumer.context().refusal.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let servers = kafka.bootstrap_servers.clone();
+        KafkaError::Unreachable { servers, cause: refusal.unwrap_or_else(|| error.to_string()) }
     })
 }
+
+/// Remembers why no broker let the client in: an answer to the client's questions does not say.
+#[derive(Default)]
+struct Entrance {
+    refusal: Mutex<Option<String>>,
+}
+
+impl ClientContext for Entrance {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: Rdkafka, reason: &str) {
+        Quiet.error(error.clone(), reason);
+        let mut refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        let tells_more = match error {
+            Rdkafka::Global(Code::Authentication | Code::SSL) => true,
+            Rdkafka::Global(Code::AllBrokersDown) => false,
+            _ => refusal.is_none(),
+        };
+        if tells_more {
+            *refusal = Some(reason.to_owned());
+        }
+    }
+}
+
+impl ConsumerContext for Entrance {}

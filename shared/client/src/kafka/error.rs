@@ -40,6 +40,16 @@ pub enum KafkaError {
         /// The command.
         mend: String,
     },
+    /// The broker does not let this client do it.
+    #[error(
+        "Kafka grants this client no {right} on {resource}; see \"Who may do what\" in docs/operations.md"
+    )]
+    NotGranted {
+        /// The right that is missing, as `kafka-acls.sh --operation` takes it.
+        right: &'static str,
+        /// On what, as `topic modelcast.fleet`.
+        resource: String,
+    },
     /// The broker or the client refused, and trying again gives the same.
     #[error("Kafka refuses {what}: {cause}")]
     Refused {
@@ -74,9 +84,15 @@ impl KafkaError {
             Self::Property { .. }
             | Self::MissingTopic { .. }
             | Self::WrongTopic { .. }
+            | Self::NotGranted { .. }
             | Self::Refused { .. } => false,
         }
     }
+}
+
+/// A right on a topic is missing.
+pub(crate) fn not_granted(right: &'static str, topic: &str) -> KafkaError {
+    KafkaError::NotGranted { right, resource: format!("topic {topic}") }
 }
 
 /// Sorts an rdkafka error by what to do about it.

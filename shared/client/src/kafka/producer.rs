@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use rdkafka::{
     error::KafkaError as Rdkafka,
-    producer::{FutureProducer, FutureRecord},
+    producer::{FutureProducer, FutureRecord, Producer as _},
     types::RDKafkaErrorCode as Code,
     util::Timeout,
 };
@@ -12,7 +12,7 @@ use rdkafka::{
 use super::{
     closing::Closing,
     connect::{self, Purpose, Quiet},
-    error::{KafkaError, sorted},
+    error::{KafkaError, not_granted, sorted},
 };
 use crate::settings::KafkaSettings;
 
@@ -45,13 +45,23 @@ impl Producer {
         let queue_timeout = Timeout::After(Duration::from_secs(20));
         match self.producer.send(record, queue_timeout).await {
             Ok(delivery) => Ok(delivery.offset),
-            Err((error, _)) => Err(explain(topic, &error)),
+            Err((error, _)) => Err(self.explain(topic, &error)),
         }
+    }
+
+    fn explain(&self, topic: &str, error: &Rdkafka) -> KafkaError {
+        // Who may write nowhere gets no producer id: the record was thrown away, and never sent.
+        let fatal = self.producer.client().fatal_error();
+        if fatal.is_some_and(|(code, _)| code == Code::ClusterAuthorizationFailed) {
+            return not_granted("Write", topic);
+        }
+        explain(topic, error)
     }
 }
 
 fn explain(topic: &str, error: &Rdkafka) -> KafkaError {
     match error.rdkafka_error_code() {
+        Some(Code::TopicAuthorizationFailed) => not_granted("Write", topic),
         Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
             KafkaError::MissingTopic { topic: topic.to_owned(), mend: "modelcast topics create".to_owned() }
         }

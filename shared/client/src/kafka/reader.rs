@@ -11,8 +11,8 @@ use rdkafka::{
 
 use super::{
     closing::Closing,
-    connect::{self, Consumer, Purpose},
-    error::{KafkaError, sorted},
+    connect::{self, Consumer, GROUP, Purpose},
+    error::{KafkaError, not_granted, sorted},
 };
 use crate::settings::KafkaSettings;
 
@@ -159,6 +159,11 @@ impl Reader {
         match error.rdkafka_error_code() {
             Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => {
                 KafkaError::OffsetGone { topic: self.topic.clone() }
+            }
+            Some(Code::TopicAuthorizationFailed) => not_granted("Read", &self.topic),
+            // librdkafka looks for the coordinator of our dummy group, though nothing is asked of it.
+            Some(Code::GroupAuthorizationFailed) => {
+                KafkaError::NotGranted { right: "Describe", resource: format!("group {GROUP}") }
             }
             Some(Code::AllBrokersDown | Code::BrokerTransportFailure | Code::Resolve) => {
                 KafkaError::Unreachable { servers: self.servers.clone(), cause: error.to_string() }

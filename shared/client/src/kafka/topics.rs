@@ -14,7 +14,7 @@ use rdkafka::{
 use super::{
     closing::Closing,
     connect::{self, Purpose, Quiet},
-    error::{KafkaError, sorted},
+    error::{KafkaError, not_granted, sorted},
 };
 use crate::{catalog::blocking, settings::KafkaSettings};
 
@@ -52,6 +52,7 @@ pub(crate) async fn create(
         .map(|result| match result {
             Ok(name) => Ok((name, Creation::Created)),
             Err((name, Code::TopicAlreadyExists)) => Ok((name, Creation::Existed)),
+            Err((name, Code::TopicAuthorizationFailed)) => Err(not_granted("Create", &name)),
             Err((name, code)) => {
                 Err(KafkaError::Refused { what: format!("new topic {name}"), cause: code.to_string() })
             }
@@ -154,8 +155,7 @@ fn partitions(
     if let Some(Code::TopicAuthorizationFailed) =
         topic.and_then(|topic| topic.error()).map(rdkafka::types::RDKafkaErrorCode::from)
     {
-        let cause = "no right to describe it".to_owned();
-        return Err(KafkaError::Refused { what: format!("a look at topic {}", spec.name), cause });
+        return Err(not_granted("Describe", &spec.name));
     }
     let count = topic.filter(|topic| topic.error().is_none()).map_or(0, |topic| topic.partitions().len());
     if count == 0 {
