@@ -11,6 +11,7 @@
 
 mod announce;
 mod gate;
+mod mend;
 mod outcome;
 mod package;
 mod sequence;
