@@ -1,8 +1,9 @@
-//! One real Apache Kafka in a container, for tests.
+//! A real Apache Kafka for tests, in a container: one broker, or three with what can happen to them.
 //!
 //! Tests of what a broker really does need one: transactions, restarts, DeleteRecords, durability. [`Kafka::shared`]
 //! serves a whole test binary, each test in a [namespace](Kafka::namespace) of its own; a test that stops or pauses
-//! Kafka takes a private one by [`Kafka::start`].
+//! Kafka takes a private one by [`Kafka::start`], or by [`Kafka::builder`] one with other settings, more listeners or
+//! faults. [`Cluster::exclusive`] is the cluster of a test binary, for one test at a time.
 //!
 //! Not for anything but tests: nothing here is tuned, secured or kept.
 //!
@@ -21,14 +22,26 @@
 //! println!("topics {namespace}.* on {}", kafka.bootstrap_servers());
 //! ```
 
+mod blocking;
+mod brokers;
+mod cluster;
 mod engine;
+mod error;
 mod image;
 pub mod jars;
 mod kafka;
+mod machine;
+mod namespace;
+mod node;
 mod owner;
 mod port;
 mod proxy;
+mod topics;
+mod topology;
 mod watchdog;
 
-pub use kafka::{Error, Kafka};
+pub use cluster::{Cluster, ClusterBuilder, ClusterGuard};
+pub use error::Error;
+pub use kafka::{Kafka, KafkaBuilder};
+pub use node::BrokerId;
 pub use proxy::{Faults, LoseAcks, Proxy, ProxyCounts};

@@ -74,10 +74,6 @@ impl Catalog {
         &self.kafka
     }
 
-    pub(crate) fn keys(&self) -> &TrustedKeys {
-        &self.keys
-    }
-
     /// Reads all announcements to their end.
     ///
     /// # Errors
