@@ -32,7 +32,7 @@ struct ModelMetrics(Arc<ServedModels>);
 /// A whole number of one model, with its name and what it says.
 type Whole = (&'static str, &'static str, fn(&ServedModel, &ModelState) -> u64);
 
-const GAUGES: [Whole; 5] = [
+const GAUGES: [Whole; 6] = [
     (
         "modelcast_served_generation",
         "Generation at which the serving model was swapped in; 0 for none",
@@ -49,6 +49,9 @@ const GAUGES: [Whole; 5] = [
     }),
     ("modelcast_ready", "1 when an admitted model serves", |model, _| {
         u64::from(model.live().load().is_some())
+    }),
+    ("modelcast_warnings", "What a person should look at, such as a history that is lost", |_, state| {
+        u64::try_from(state.warnings.len()).unwrap_or(u64::MAX)
     }),
 ];
 

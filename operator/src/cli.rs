@@ -88,6 +88,8 @@ pub(crate) enum Verb {
     Verify(VerifyArgs),
     /// Say what became of an announcement whose outcome was unknown
     Settle(SettleArgs),
+    /// Bring back what the announcements have lost
+    Recover(RecoverArgs),
     /// Write a shell's completion script
     Completions(CompletionsArgs),
 }
@@ -287,6 +289,30 @@ pub(crate) struct SettleArgs {
     pub(crate) json: bool,
 }
 
+/// `modelcast recover`
+#[derive(Debug, Args)]
+pub(crate) struct RecoverArgs {
+    /// The model
+    pub(crate) model: ModelName,
+    /// What everybody is to run; what the newest announcement that is left says when left out
+    #[arg(long, value_name = "V")]
+    pub(crate) version: Option<Version>,
+    /// Manifest of that version, where neither an announcement nor an instance names it
+    #[arg(long, value_name = "DIGEST", requires = "version")]
+    pub(crate) manifest: Option<Digest>,
+    /// A signed announcement from a backup or from an instance's state folder; can be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Vec<PathBuf>,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) change: ChangeArgs,
+}
+
 /// `modelcast completions`
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {
@@ -372,6 +398,10 @@ mod tests {
             "verify house",
             "verify house 3",
             &format!("settle house 9 {digest}"),
+            "recover house --reason lost --dry-run",
+            &format!(
+                "recover house --version 3 --manifest {digest} --from a --from b --yes --json --reason lost"
+            ),
             "completions bash",
             "status --kafka localhost:9092 --namespace team --config x.toml --log debug --log-format json",
         ] {
@@ -381,6 +411,7 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_refused_with_what_is_wrong() {
+        let bare_manifest = format!("recover house --manifest {} --reason x", Digest::of(b"x"));
         for (line, kind, says) in [
             ("rolback house", ErrorKind::InvalidSubcommand, "rollback"),
             ("rollback house --reson x", ErrorKind::UnknownArgument, "--reason"),
@@ -391,6 +422,8 @@ mod tests {
             ("pin house 0 --all --reason x", ErrorKind::ValueValidation, "whole number from 1"),
             ("pin house 3 --label zone --reason x", ErrorKind::ValueValidation, "NAME=VALUE"),
             ("status House", ErrorKind::ValueValidation, "model name"),
+            (bare_manifest.as_str(), ErrorKind::MissingRequiredArgument, "--version"),
+            ("recover house", ErrorKind::MissingRequiredArgument, "--reason"),
             ("settle house 0 x", ErrorKind::ValueValidation, "from 1"),
             ("keys generate --out k --name ../x", ErrorKind::ValueValidation, "a key's name"),
             ("topics create --replication 0", ErrorKind::ValueValidation, "replication"),

@@ -1,8 +1,8 @@
 //! The `modelcast` command: see and steer the fleet.
 //!
 //! In reading order: [`cli`] says what can be typed, [`settings`] what it runs with, [`verbs`] what each verb does.
-//! [`fleet`], [`version_list`], [`verification`] and [`change_report`] turn what was read into what is shown, as pure functions;
-//! [`table`], [`printable`] and [`stdout`] show it. [`failure`] says how the process ends.
+//! [`fleet`], [`version_list`], [`verification`], [`change_report`] and [`recovery_report`] turn what was read into what is
+//! shown, as pure functions; [`table`], [`printable`] and [`stdout`] show it. [`failure`] says how the process ends.
 
 mod change_report;
 mod cli;
@@ -10,6 +10,7 @@ mod failure;
 mod fleet;
 mod logging;
 mod printable;
+mod recovery_report;
 mod session;
 mod settings;
 mod stdout;

@@ -3,7 +3,9 @@
 //! Turns the errors of the client crate into [`Failure`]s; every verb meets Kafka through here.
 
 use modelcast::{
-    Catalog, FetchError, KafkaError, PublishError, Publisher, fleet::Fleet, publish::Class,
+    Catalog, FetchError, KafkaError, PublishError, Publisher,
+    fleet::Fleet,
+    publish::{Class, recover::RecoveryError},
     settings::SettingsError,
 };
 use modelcast_protocol::{
@@ -133,12 +135,37 @@ impl From<PublishError> for Failure {
             PublishError::Change(ChangeError::StillWanted { .. }) => {
                 Some("--instead V2 names what runs instead of the champion".to_owned())
             }
-            PublishError::HistoryLost { .. } => {
-                Some("see \"History is lost or forked\" in docs/operations.md".to_owned())
-            }
+            PublishError::HistoryLost { model, .. } => Some(format!(
+                "see what can be recovered: modelcast recover {model} --dry-run --reason WHY; \
+                 \"History is lost or forked\" in docs/operations.md tells more"
+            )),
+            PublishError::Recovery(error) => recovery_advice(error),
             _ => None,
         };
         Self { advice, ..Self::new(exit, error) }
+    }
+}
+
+fn recovery_advice(error: &RecoveryError) -> Option<String> {
+    match error {
+        RecoveryError::NothingFound { .. } => Some(
+            "give an announcement with --from FILE: an instance keeps one in its state folder, \
+             STATE/NAMESPACE/MODEL/versions/*/announcement"
+                .to_owned(),
+        ),
+        RecoveryError::Ambiguous { served, champion, .. } => {
+            Some(format!("--version {served} keeps what they serve, --version {champion} goes back"))
+        }
+        RecoveryError::ChampionLost { version, .. } => Some(format!(
+            "name one that can be had with --version, or --version {version} if it is to be published again"
+        )),
+        RecoveryError::Moved { .. } => Some("run the same command again".to_owned()),
+        RecoveryError::NotItsAnnouncement { .. }
+        | RecoveryError::UnknownVersion { .. }
+        | RecoveryError::NumberTaken { .. }
+        | RecoveryError::Quarantined { .. }
+        | RecoveryError::Implausible { .. }
+        | RecoveryError::TooFar { .. } => None,
     }
 }
 
@@ -241,7 +268,8 @@ mod tests {
         let empty = Fold::new(Namespace::parse("test").unwrap());
         let failure = not_announced(&empty, &fleet, &model("house"));
         assert_eq!(failure.exit, Exit::Refused);
-        for part in ["history lost", "app-1", "generation 8", "docs/operations.md"] {
+        for part in ["history lost", "app-1", "generation 8", "modelcast recover house", "docs/operations.md"]
+        {
             assert!(failure.text().contains(part), "{part:?} is not in {}", failure.text());
         }
     }

@@ -8,6 +8,7 @@ mod completions;
 mod keys;
 mod pin;
 mod quarantine;
+mod recover;
 mod rollback;
 mod settle;
 mod status;
@@ -45,5 +46,6 @@ pub(crate) async fn run(cli: &Cli, matches: &ArgMatches) -> Result<Exit, Failure
         Verb::Quarantine(args) => quarantine::run(&settings, args).await,
         Verb::Verify(args) => verify::run(&settings, args).await,
         Verb::Settle(args) => settle::run(&settings, args).await,
+        Verb::Recover(args) => recover::run(&settings, args).await,
     }
 }

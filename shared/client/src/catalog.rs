@@ -74,6 +74,10 @@ impl Catalog {
         &self.kafka
     }
 
+    pub(crate) fn keys(&self) -> &TrustedKeys {
+        &self.keys
+    }
+
     /// Reads all announcements to their end.
     ///
     /// # Errors

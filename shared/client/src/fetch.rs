@@ -76,6 +76,21 @@ pub(crate) trait Watch {
     fn local(&self, entry: &ChunkEntry) -> Option<Vec<u8>>;
 }
 
+/// Nobody looks on, nothing is on this machine.
+pub(crate) struct Unwatched;
+
+impl Watch for Unwatched {
+    fn progress(&self, _: u64) {}
+
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+
+    fn local(&self, _: &ChunkEntry) -> Option<Vec<u8>> {
+        None
+    }
+}
+
 /// Reads one model's blobs topic; keeps its connection for the next version.
 pub(crate) struct Fetcher {
     kafka: KafkaSettings,
@@ -125,6 +140,15 @@ impl Fetcher {
         entry: &VersionEntry,
         stop: Stop<'_>,
     ) -> Result<SignedManifest, FetchError> {
+        self.manifest_and_offset(entry, stop).map(|(manifest, _)| manifest)
+    }
+
+    /// The same with the offset at which it stands.
+    pub(crate) fn manifest_and_offset(
+        &mut self,
+        entry: &VersionEntry,
+        stop: Stop<'_>,
+    ) -> Result<(SignedManifest, i64), FetchError> {
         self.want([entry.manifest]);
         self.read_ahead(entry.manifest_offset, stop)?;
         let (keys, model) = (self.keys.clone(), self.model.clone());
@@ -159,6 +183,24 @@ impl Fetcher {
             watch.progress(done_bytes);
         }
         Ok(())
+    }
+
+    /// The chunks of a verified manifest that the topic does not have, or has damaged.
+    pub(crate) fn missing(&mut self, manifest: &SignedManifest) -> Result<HashSet<Digest>, FetchError> {
+        let entries = &manifest.manifest().chunks.entries;
+        self.want(entries.iter().map(|entry| entry.digest));
+        let deadline = Some(Instant::now() + RECORD_DEADLINE);
+        let mut missing = HashSet::new();
+        for entry in entries {
+            match self.chunk(entry, &Unwatched, deadline) {
+                Ok(_) => {}
+                Err(FetchError::Refused(_)) => {
+                    missing.insert(entry.digest);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(missing)
     }
 
     /// Reads the records that stand right before an offset, and the one there: a publisher sends the manifest after its
@@ -221,7 +263,7 @@ impl Fetcher {
                     self.reader = None;
                     std::thread::park_timeout(RETRY_PAUSE);
                 }
-                found => return found,
+                found => return found.map(|(raw, _)| raw),
             }
             if stop() {
                 return Err(FetchError::Cancelled);
@@ -235,7 +277,8 @@ impl Fetcher {
         self.places = None;
     }
 
-    /// The record of a digest that `check` accepts: at the hint, else wherever a scan of the topic finds its key.
+    /// The record of a digest that `check` accepts, with its offset: at the hint, else wherever a scan of the topic
+    /// finds its key.
     fn find<T>(
         &mut self,
         digest: Digest,
@@ -243,7 +286,7 @@ impl Fetcher {
         noun: &str,
         stop: Stop<'_>,
         mut check: impl FnMut(&[u8]) -> Result<T, Refusal>,
-    ) -> Result<T, FetchError> {
+    ) -> Result<(T, i64), FetchError> {
         let key = key(digest);
         let mut damage = None;
         // No topic has a negative offset, and librdkafka takes some of them for words.
@@ -251,7 +294,7 @@ impl Fetcher {
         let hinted = tried.map(|offset| self.at(offset, stop)).transpose()?.flatten();
         if let Some(record) = hinted.filter(|record| record.key == key) {
             match check(&record.value.unwrap_or_default()) {
-                Ok(found) => return Ok(found),
+                Ok(found) => return Ok((found, record.offset)),
                 Err(refusal) => damage = Some(refusal),
             }
         } else {
@@ -263,7 +306,7 @@ impl Fetcher {
             }
             let value = self.at(offset, stop)?.and_then(|record| record.value).unwrap_or_default();
             match check(&value) {
-                Ok(found) => return Ok(found),
+                Ok(found) => return Ok((found, offset)),
                 Err(refusal) => damage = Some(refusal),
             }
         }

@@ -1,22 +1,29 @@
-//! A log that has less than the fleet has seen, as after a restore from an old backup: nobody announces over it.
+//! A log that has less than the fleet has seen, as after a restore from an old backup: nobody announces over it, and
+//! `modelcast recover` brings it above what was seen. And one that only seems to have less is never taken for that.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use modelcast::PublishError;
+use modelcast::protocol::change::{Change, ChangeError};
+use modelcast::protocol::desired::PinTarget;
 use modelcast::protocol::status::{self, Phase, Status, Traffic};
-use modelcast::protocol::{Generation, codec::Record as _, desired::Labels, topic};
+use modelcast::protocol::{Generation, Version, codec::Record as _, desired::Labels, topic};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::json;
 
-use crate::support::runtime;
 use crate::support::scene::{Scene, model};
+use crate::support::topics::{append, create_anew, records};
+use crate::support::{linear, runtime, wait_for};
 
 const MODEL: &str = "property-value";
+const SMALL: &str = "price";
 const INSTANCE: &str = "app-of-old";
 const SEND_DEADLINE: Duration = Duration::from_secs(30);
 
-/// What an instance wrote that saw generation 900, and gave no sign of life since.
-fn of_old() -> Status {
+/// What an instance wrote that saw this generation, and gave no sign of life since.
+fn of_old(generation: u64) -> Status {
     Status {
         v: Status::VERSION,
         model: model(MODEL),
@@ -28,23 +35,36 @@ fn of_old() -> Status {
         phase: Phase::Waiting,
         wanted: None,
         served: None,
-        generation_seen: Generation::new(900),
+        generation_seen: Generation::new(generation),
         announcement_seen: None,
         warnings: Vec::new(),
         traffic: Traffic::default(),
     }
 }
 
-/// Writes it to the fleet topic, or nothing under its key.
-async fn write(scene: &Scene, value: Option<&[u8]>) {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &scene.kafka.bootstrap_servers).set("allow.auto.create.topics", "false");
-    let producer: FutureProducer = config.set("acks", "all").create().unwrap();
-    let topic = topic::fleet(&scene.kafka.namespace);
-    let key = of_old().key();
-    let partition = status::partition(&key, topic.partitions);
-    let record = FutureRecord::<str, [u8]> { payload: value, ..FutureRecord::to(&topic.name) };
-    producer.send(record.partition(partition).key(&key), SEND_DEADLINE).await.unwrap();
+/// Writes statuses to the fleet topic.
+struct Writer {
+    producer: FutureProducer,
+    topic: topic::TopicSpec,
+}
+
+impl Writer {
+    fn of(scene: &Scene) -> Self {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &scene.kafka.bootstrap_servers);
+        config.set("allow.auto.create.topics", "false").set("acks", "all");
+        Self { producer: config.create().unwrap(), topic: topic::fleet(&scene.kafka.namespace) }
+    }
+
+    /// Writes what the instance saw, or withdraws its status.
+    async fn write(&self, generation: Option<u64>) {
+        let value = generation.map(|generation| of_old(generation).encode().unwrap());
+        let key = of_old(0).key();
+        let partition = status::partition(&key, self.topic.partitions);
+        let record =
+            FutureRecord::<str, [u8]> { payload: value.as_deref(), ..FutureRecord::to(&self.topic.name) };
+        self.producer.send(record.partition(partition).key(&key), SEND_DEADLINE).await.unwrap();
+    }
 }
 
 #[test]
@@ -54,13 +74,99 @@ fn nobody_announces_over_a_lost_history_until_its_witness_is_withdrawn() {
     let pin = || scene.modelcast(&["pin", MODEL, "1", "--all", "--reason", "a story", "--json"]);
     assert_eq!(train("2006").json()["generation"], 1);
 
-    runtime.block_on(write(&scene, Some(&of_old().encode().unwrap())));
+    let writer = Writer::of(&scene);
+    runtime.block_on(writer.write(Some(900)));
     for refused in [pin(), train("2007")] {
         refused.must_end_with(4).must_say(&["history lost", INSTANCE, "generation 900"]);
     }
 
-    runtime.block_on(write(&scene, None));
+    runtime.block_on(writer.write(None));
     assert_eq!(pin().json()["generation"], 2, "a refusal took a generation");
     let published = train("2007").json();
     assert_eq!((&published["outcome"], &published["generation"]), (&json!("committed"), &json!(3)));
+}
+
+#[test]
+fn a_log_from_an_old_backup_is_brought_above_what_the_fleet_has_seen() {
+    let (runtime, scene) = (runtime(), Scene::new("old-backup", &[SMALL]));
+    let publisher = runtime.block_on(scene.publisher());
+    let publish = |weight: u32| {
+        runtime
+            .block_on(linear::publish(&publisher, linear::request(SMALL, f64::from(weight))))
+            .generation
+            .get()
+    };
+    let app = scene.app("app-1", &[SMALL]);
+    publish(1);
+    publish(2);
+    let announcements = topic::announcements(&scene.kafka.namespace);
+    let backup = records(&scene.kafka, &announcements.name);
+    app.wait_until_live(SMALL, 3, publish(3));
+    scene.modelcast(&["pin", SMALL, "1", "--instance", "nobody", "--reason", "x"]).must_end_with(0);
+    wait_for("the pin", || (app.model(SMALL)["generation_seen"] == 4).then_some(()));
+
+    runtime
+        .block_on(create_anew(&scene.kafka, &[announcements.clone(), topic::audit(&scene.kafka.namespace)]));
+    runtime.block_on(append(&scene.kafka, &announcements.name, &backup));
+    let warns = |of: &str| app.model(SMALL)["warnings"].to_string().contains(of).then_some(());
+    wait_for("the loss to be noticed", || warns("history lost: generation 4 was seen, the log has 2"));
+
+    let recover = |more: &[&str]| {
+        scene.modelcast(&[&["recover", SMALL, "--reason", "a story", "--yes", "--json"], more].concat())
+    };
+    recover(&[]).must_end_with(4).must_say(&[
+        "instances serve version 3",
+        "generation 2, champion 2",
+        "--version 3 keeps what they serve, --version 2 goes back",
+    ]);
+    recover(&["--version", "7"]).must_end_with(4).must_say(&["nothing is known of version 7", "1, 2, 3"]);
+    let done = recover(&["--version", "3"]).json();
+    assert_eq!((&done["generation"], &done["plan"]["announced"]), (&json!(5), &json!([3, 5])), "{done:#}");
+    wait_for("the fork to be said", || warns("history forked"));
+    app.wait_until_live(SMALL, 3, 5);
+
+    let new = scene.app("app-2", &[SMALL]);
+    new.wait_until_live(SMALL, 3, 5);
+    let published = runtime.block_on(linear::publish(&publisher, linear::request(SMALL, 4.0)));
+    assert_eq!((published.version.get(), published.generation.get()), (4, 6));
+    for app in [&app, &new] {
+        app.wait_until_live(SMALL, 4, 6);
+    }
+    wait_for("the operator to see all well", || (scene.status(SMALL).1 == Some(0)).then_some(()));
+    assert_eq!(recover(&[]).json()["outcome"], "unchanged");
+}
+
+#[test]
+fn a_publisher_that_races_with_the_fleet_never_takes_history_for_lost() {
+    let (runtime, scene) = (runtime(), Scene::new("racing", &[SMALL]));
+    let publisher = runtime.block_on(scene.publisher());
+    runtime.block_on(linear::publish(&publisher, linear::request(SMALL, 1.0)));
+    let (name, done, writer) = (model(SMALL), AtomicBool::new(false), Writer::of(&scene));
+    let nobody = || PinTarget::Instance("nobody".parse().unwrap());
+
+    // One announces, and the fleet reports each generation the moment it is in the log.
+    let announces = async {
+        for round in 0..60 {
+            let change = match round % 2 {
+                0 => Change::Pin { target: nobody(), version: Version::FIRST },
+                _ => Change::Unpin { target: nobody() },
+            };
+            let committed = publisher.change(&name, &change, &linear::stamp("racer")).await.unwrap();
+            writer.write(Some(committed.generation.get())).await;
+        }
+        done.store(true, Relaxed);
+    };
+    // The other looks all the while whether it is safe to announce, for a change that changes nothing.
+    let looks = async {
+        let mut looks = 0;
+        while !done.load(Relaxed) {
+            let nothing = Change::Unpin { target: PinTarget::All };
+            let error = publisher.change(&name, &nothing, &linear::stamp("looker")).await.unwrap_err();
+            assert!(matches!(error, PublishError::Change(ChangeError::AlreadySo { .. })), "{error}");
+            looks += 1;
+        }
+        looks
+    };
+    let ((), looks) = runtime.block_on(async { tokio::join!(announces, looks) });
+    assert!(looks >= 20, "{looks} looks prove little");
 }

@@ -20,6 +20,7 @@ mod history_lost;
 mod hostile_models;
 mod large_artifacts;
 mod late_joiner;
+mod mirrored_topic;
 mod publish_and_swap;
 mod publish_by_hand;
 mod restart_without_kafka;

@@ -12,6 +12,7 @@ pub(crate) mod linear;
 pub(crate) mod programs;
 pub(crate) mod scene;
 pub(crate) mod signer;
+pub(crate) mod topics;
 pub(crate) mod toy;
 
 use std::time::{Duration, Instant};

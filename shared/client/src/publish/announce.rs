@@ -131,14 +131,7 @@ impl Publisher {
             // A status may be newer than the log that was read beside it; what is read now is not older than it.
             log = self.catalog().log().await?;
         }
-        if let Some(unverified) = log.fold().unverified_ahead(model).last() {
-            let (offset, generation) = (unverified.offset, unverified.generation);
-            return Err(PublishError::UnverifiedRecord {
-                offset,
-                generation,
-                cause: unverified.cause.clone(),
-            });
-        }
+        refuse_unverified(&log, model)?;
         let found = reached(&log);
         match reported {
             Some((reported, instance)) if reported > found => Err(PublishError::HistoryLost {
@@ -162,9 +155,9 @@ impl Publisher {
     ) -> Result<Attempt, PublishError> {
         let sealed = self.seal(model, before, state)?;
         let announced_at_unix_ms = clock::unix_ms();
-        let by = self.send_until_decided(producer, log, model, &sealed).await?;
+        let decided = self.send_until_decided(producer, log, model, &sealed).await?;
         let (generation, digest) = (sealed.generation, sealed.digest);
-        match by {
+        match decided.lost_to {
             None => {
                 info!(%model, %generation, summary = state.summary, "announced");
                 self.audit(producer, model, &sealed).await;
@@ -186,6 +179,17 @@ impl Publisher {
         let generation = before.map_or(Generation::ZERO, InForce::generation).next().ok_or_else(|| {
             PublishError::Internal { what: "counting generations".into(), cause: "there are no more".into() }
         })?;
+        self.seal_at(model, generation, before, state)
+    }
+
+    /// Signs the announcement of a generation; only a recovery leaves some out, where it founds a model anew.
+    pub(super) fn seal_at(
+        &self,
+        model: &ModelName,
+        generation: Generation,
+        before: Option<&InForce>,
+        state: &DesiredState,
+    ) -> Result<SealedAnnouncement, PublishError> {
         let frame = Frame {
             namespace: self.catalog().kafka().namespace.clone(),
             model: model.clone(),
@@ -195,14 +199,14 @@ impl Publisher {
         Ok(frame.seal(state, &self.signing)?)
     }
 
-    /// Sends the same signed bytes until the log says what became of them; gives who was first, if it was not us.
-    async fn send_until_decided(
+    /// Sends the same signed bytes until the log says what became of them.
+    pub(super) async fn send_until_decided(
         &self,
         producer: &Producer,
         log: AnnouncementLog,
         model: &ModelName,
         sealed: &SealedAnnouncement,
-    ) -> Result<Option<Conflict>, PublishError> {
+    ) -> Result<Decided, PublishError> {
         let kafka = self.catalog().kafka();
         let topic = topic::announcements(&kafka.namespace).name;
         let deadline = Instant::now() + ANNOUNCE_DEADLINE;
@@ -226,9 +230,10 @@ impl Publisher {
                 Ok(read) => {
                     let in_force = read.fold().in_force(model);
                     match judge(sealed.digest, sealed.generation, in_force) {
-                        Verdict::Committed => return Ok(None),
+                        Verdict::Committed => return Ok(Decided { log: read, lost_to: None }),
                         Verdict::Conflict { by } => {
-                            return Ok(Some(conflict(sealed.generation, by, in_force)));
+                            let lost_to = Some(conflict(sealed.generation, by, in_force));
+                            return Ok(Decided { log: read, lost_to });
                         }
                         // Refused at the first try, and not in the log: it is not there, and will not come.
                         Verdict::Undecided => match refused {
@@ -265,12 +270,20 @@ impl Publisher {
     }
 
     /// Copies a committed announcement for whoever wants the history. Its loss loses nothing that decides.
-    async fn audit(&self, producer: &Producer, model: &ModelName, sealed: &SealedAnnouncement) {
+    pub(super) async fn audit(&self, producer: &Producer, model: &ModelName, sealed: &SealedAnnouncement) {
         let topic = topic::audit(&self.catalog().kafka().namespace).name;
         if let Err(error) = producer.send(&topic, 0, model.as_str(), Some(&sealed.bytes)).await {
             warn!(%model, generation = %sealed.generation, %error, "committed, but not copied to the audit topic");
         }
     }
+}
+
+/// What the log says of an announcement.
+pub(super) struct Decided {
+    /// The log, read past it.
+    pub(super) log: AnnouncementLog,
+    /// Who was first, if it was not us.
+    pub(super) lost_to: Option<Conflict>,
 }
 
 /// What the sends of one announcement gave so far.
@@ -296,6 +309,13 @@ fn unknown(model: &ModelName, sealed: &SealedAnnouncement, cause: KafkaError) ->
         digest: sealed.digest,
         cause: Box::new(cause),
     }
+}
+
+/// An error when somebody may have decided a generation to come with a key that is not trusted here.
+pub(super) fn refuse_unverified(log: &AnnouncementLog, model: &ModelName) -> Result<(), PublishError> {
+    let Some(unverified) = log.fold().unverified_ahead(model).last() else { return Ok(()) };
+    let (offset, generation, cause) = (unverified.offset, unverified.generation, unverified.cause.clone());
+    Err(PublishError::UnverifiedRecord { offset, generation, cause })
 }
 
 /// The desired state in force, when this program understands it.

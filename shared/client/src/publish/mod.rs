@@ -2,7 +2,7 @@
 //!
 //! [`Publisher::publish`] takes an artifact through the whole sequence: read, gates, chunks, manifest, read back,
 //! announce, outcome, audit. [`Publisher::change`] announces an operator's change. Both are a compare-and-set on the
-//! log: see `modelcast_protocol::fold`.
+//! log: see `modelcast_protocol::fold`. What the log has lost, [`recover`] brings back.
 //!
 //! # Invariants
 //! * Nothing is announced that was not read back from the brokers and verified as a subscriber would.
@@ -11,8 +11,10 @@
 
 mod announce;
 mod gate;
+mod mend;
 mod outcome;
 mod package;
+pub mod recover;
 mod sequence;
 mod upload;
 

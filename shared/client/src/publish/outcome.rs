@@ -6,7 +6,7 @@ use modelcast_protocol::{
 };
 use thiserror::Error;
 
-use super::{announce::Conflict, gate::GateResult};
+use super::{announce::Conflict, gate::GateResult, recover::RecoveryError};
 use crate::{fetch::FetchError, kafka::KafkaError};
 
 /// Nothing new is in force, or nobody knows.
@@ -63,6 +63,9 @@ pub enum PublishError {
         /// What the log has.
         found: Generation,
     },
+    /// What is lost cannot be recovered like this.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
     /// Others announced first, again and again.
     #[error("conflict: {} announced first {} times in a row, last at generation {}", .0.by, .1, .0.generation)]
     Conflict(Box<Conflict>, usize),
@@ -136,6 +139,7 @@ impl PublishError {
             Self::Kafka(error) | Self::ReadBack(FetchError::Kafka(error)) if error.is_transient() => {
                 Class::Unavailable
             }
+            Self::Recovery(RecoveryError::Moved { .. }) | Self::Conflict(..) => Class::Conflict,
             Self::Kafka(_) | Self::ReadBack(_) | Self::Artifact(_) | Self::Internal { .. } => Class::Failed,
             Self::Change(_)
             | Self::Gates(_)
@@ -143,10 +147,10 @@ impl PublishError {
             | Self::UnverifiedRecord { .. }
             | Self::NotUnderstood { .. }
             | Self::HistoryLost { .. }
+            | Self::Recovery(_)
             | Self::Manifest(_)
             | Self::Announcement(_)
             | Self::Version { .. } => Class::Refused,
-            Self::Conflict(..) => Class::Conflict,
             Self::Unknown { .. } => Class::Unknown,
         }
     }

@@ -127,7 +127,7 @@ impl Publisher {
             let log = self.ready(&request.model).await?;
             let before = log.fold().in_force(&request.model).cloned();
             on_event(PublishEvent::Read(before.as_ref().map(InForce::generation)));
-            let champion = self.champion(&request, before.as_ref()).await?;
+            let champion = self.champion(&producer, &request, &measured, before.as_ref()).await?;
             if let Some(unchanged) = unchanged(&request, &measured, champion.as_ref(), before.as_ref()) {
                 return Ok(unchanged);
             }
@@ -196,20 +196,28 @@ impl Publisher {
         Ok(uploaded)
     }
 
-    /// The champion, fetched whole and admitted; the cause when it cannot be.
+    /// The champion, fetched whole and admitted; the cause when it cannot be. What is missing of it is sent again where
+    /// it is what is to be published.
     async fn champion(
         &self,
+        producer: &Producer,
         request: &PublishRequest,
+        measured: &Measured,
         before: Option<&InForce>,
     ) -> Result<Option<Champion>, PublishError> {
         let Some(before) = before else { return Ok(None) };
         let Some(state) = understood(Some(before))? else { return Ok(None) };
         let Some(entry) = state.entry(state.champion) else { return Ok(None) };
         let entry: VersionEntry = entry.clone();
-        let silent = Arc::new(|_| {});
-        let generation = before.generation();
-        let champion =
-            self.catalog().version(&request.model, &entry, generation, &request.policy(), silent).await;
+        let policy = request.policy();
+        let look = || {
+            let (generation, silent) = (before.generation(), Arc::new(|_| {}));
+            self.catalog().version(&request.model, &entry, generation, &policy, silent)
+        };
+        let mut champion = look().await;
+        if champion.is_err() && !request.dry_run && self.mend(producer, request, measured, &entry).await? {
+            champion = look().await;
+        }
         let artifact = entry.artifact;
         Ok(Some(champion.map_err(|error| Unreadable { artifact, cause: error.to_string() })))
     }

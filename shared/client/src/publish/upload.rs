@@ -124,7 +124,7 @@ async fn send_chunks(
 }
 
 /// Cuts and compresses on a thread that may block; a few chunks ahead of the sender.
-fn stored_chunks(
+pub(super) fn stored_chunks(
     request: &PublishRequest,
     size_bytes: u64,
 ) -> tokio::sync::mpsc::Receiver<std::io::Result<StoredChunk>> {
