@@ -1,9 +1,10 @@
-//! A real Apache Kafka for tests, in a container: one broker, or three with what can happen to them.
+//! One real Apache Kafka in a container, for tests.
 //!
 //! Tests of what a broker really does need one: transactions, restarts, DeleteRecords, durability. [`Kafka::shared`]
 //! serves a whole test binary, each test in a [namespace](Kafka::namespace) of its own; a test that stops or pauses
-//! Kafka takes a private one by [`Kafka::start`], or by [`Kafka::builder`] one with other settings, more listeners or
-//! faults. [`Cluster::exclusive`] is the cluster of a test binary, for one test at a time.
+//! Kafka takes a private one by [`Kafka::start`].
+//! A [`Stage`] is what a test of an application plays on, a [`TinyModel`] what it publishes there, a [`Fleet`] the
+//! application several times over.
 //!
 //! Not for anything but tests: nothing here is tuned, secured or kept.
 //!
@@ -13,35 +14,32 @@
 //! * The image is chosen by `image/image.sh`, which says why not the ones before it.
 //! * Nothing listens but on the loopback interface, unless `DOCKER_HOST` names another machine.
 //!
-//! # Example
-//! ```no_run
-//! use modelcast_testcontainers::Kafka;
-//!
-//! let kafka = Kafka::shared();
-//! let namespace = kafka.namespace("story");
-//! println!("topics {namespace}.* on {}", kafka.bootstrap_servers());
-//! ```
+//! # A whole integration test
+//! `tests/users_test.rs`, which runs with our own tests:
+#![doc = "```ignore"]
+#![doc = include_str!("../tests/users_test.rs")]
+#![doc = "```"]
+//! In `Cargo.toml`: `modelcast = { git = "…" }`, and under `[dev-dependencies]` the same for
+//! `modelcast-testcontainers`.
 
-mod blocking;
-mod brokers;
-mod cluster;
 mod engine;
-mod error;
+mod fleet;
 mod image;
 pub mod jars;
 mod kafka;
-mod machine;
-mod namespace;
-mod node;
 mod owner;
 mod port;
+mod process;
 mod proxy;
-mod topics;
-mod topology;
+mod stage;
+mod tiny;
+mod wait;
 mod watchdog;
 
-pub use cluster::{Cluster, ClusterBuilder, ClusterGuard};
-pub use error::Error;
-pub use kafka::{Kafka, KafkaBuilder};
-pub use node::BrokerId;
+pub use fleet::{Fleet, FleetError};
+pub use kafka::{Error, Kafka};
+pub use process::{Process, bound_command};
 pub use proxy::{Faults, LoseAcks, Proxy, ProxyCounts};
+pub use stage::{Stage, StageError, publish};
+pub use tiny::TinyModel;
+pub use wait::{DEADLINE, NotYet, wait_until, wait_until_blocking};

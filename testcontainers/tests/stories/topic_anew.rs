@@ -228,7 +228,7 @@ fn topics_that_are_missing_are_to_be_created_first() {
 fn a_hanging_reader_notices_a_log_that_was_created_anew_and_grew_past_its_offset() {
     let (runtime, scene) = (runtime(), Scene::new("anew-refilled", &[MODEL, OTHER]));
     let publisher = runtime.block_on(scene.publisher());
-    let app = scene.app("app-1", &[MODEL]);
+    let mut app = scene.app("app-1", &[MODEL]);
     let published = runtime.block_on(linear::publish(&publisher, linear::request(MODEL, 1.0)));
     app.wait_until_live(MODEL, 1, published.generation.get());
 

@@ -71,7 +71,7 @@ fn an_unknown_key_in_a_settings_file_ends_with_64_and_is_named() {
     };
     check(&scene.modelcast(&["status"]), "operator.toml");
     check(&scene.trainer(&TRAIN), "trainer.toml");
-    check(&programs::run("consumer-app", &["serve", "--config", &app], scene.folder()), "app-1.toml");
+    check(&programs::run("consumer-app", &["serve", "--config", &app], &scene.folder()), "app-1.toml");
 }
 
 fn admin(scene: &Scene) -> AdminClient<DefaultClientContext> {

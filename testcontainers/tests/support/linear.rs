@@ -1,64 +1,31 @@
-//! The smallest model there is, `price = weight * area`, and how a test publishes one.
+//! The kit's tiny model, as the stories say it, and requests for it.
 
-use std::sync::Arc;
-
-use modelcast::models::{Decoders, GeneralizedLinearModel, Link};
-use modelcast::protocol::change::NewRole;
 use modelcast::protocol::desired::Stamp;
-use modelcast::protocol::golden::{Column, GoldenRows};
-use modelcast::protocol::manifest::Lineage;
-use modelcast::protocol::schema::{Feature, FeatureKind, FeatureSchema, Numeric, Output, OutputKind};
+use modelcast::protocol::golden::GoldenRows;
+use modelcast::protocol::schema::FeatureSchema;
 use modelcast::publish::PublishedVersion;
-use modelcast::{Artifact, PublishRequest, Published, Publisher};
+use modelcast::{PublishRequest, Publisher};
+use modelcast_testcontainers::TinyModel;
 use serde_json::{Value, json};
 
 use super::scene::model;
 
 pub(crate) fn schema() -> FeatureSchema {
-    FeatureSchema {
-        features: vec![Feature {
-            name: "area".into(),
-            title: None,
-            kind: FeatureKind::Numeric(Numeric::default()),
-        }],
-        outputs: vec![Output { name: "price".into(), title: None, kind: OutputKind::Numeric { unit: None } }],
-    }
+    TinyModel::schema()
 }
 
 /// The artifact's bytes.
 pub(crate) fn artifact(weight: f64) -> Vec<u8> {
-    let numeric = vec![("area".to_owned(), weight)];
-    let glm = GeneralizedLinearModel { link: Link::Identity, intercept: 0.0, numeric, categorical: vec![] };
-    glm.encode().unwrap()
+    TinyModel { weight }.artifact().unwrap()
 }
 
-/// An area of 2, with what the model makes of it.
+/// An area of 2, with what a model makes of it.
 pub(crate) fn golden(output: f64) -> GoldenRows {
-    GoldenRows {
-        inputs: vec![Column::Numbers(vec![2.0])],
-        outputs: vec![vec![output]],
-        relative_tolerance: 1e-9,
-    }
+    TinyModel { weight: output / 2.0 }.golden_rows()
 }
 
 pub(crate) fn request(name: &str, weight: f64) -> PublishRequest {
-    PublishRequest {
-        model: model(name),
-        artifact: Artifact::Memory(artifact(weight)),
-        format: "glm".into(),
-        required_features: vec![],
-        schema: schema(),
-        golden: golden(2.0 * weight),
-        lineage: Lineage::default(),
-        metrics: [].into(),
-        gates: Default::default(),
-        overrides: [].into(),
-        score_champion: None,
-        decoders: Arc::new(Decoders::standard()),
-        role: NewRole::Champion,
-        stamp: stamp("trainer"),
-        dry_run: false,
-    }
+    TinyModel { weight }.request(model(name), "trainer").unwrap()
 }
 
 pub(crate) fn stamp(author: &str) -> Stamp {
@@ -67,10 +34,7 @@ pub(crate) fn stamp(author: &str) -> Stamp {
 
 /// Publishes, which must bring a new version into force.
 pub(crate) async fn publish(publisher: &Publisher, request: PublishRequest) -> PublishedVersion {
-    match publisher.publish(request, Arc::new(|_| {})).await.unwrap() {
-        Published::Committed(published) => *published,
-        other => panic!("not committed: {other:?}"),
-    }
+    modelcast_testcontainers::publish(publisher, request).await.unwrap()
 }
 
 /// An inference request for these areas.

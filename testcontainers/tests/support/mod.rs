@@ -15,11 +15,11 @@ pub(crate) mod signer;
 pub(crate) mod topics;
 pub(crate) mod toy;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Many test binaries may be compiling beside it.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
-const LOOK_EVERY: Duration = Duration::from_millis(25);
+use modelcast_testcontainers::wait_until_blocking;
+
+pub(crate) use modelcast_testcontainers::DEADLINE;
 
 /// Looks until there is something.
 pub(crate) fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
@@ -33,19 +33,7 @@ pub(crate) fn wait_within<T>(within: Duration, what: &str, look: impl FnMut() ->
 
 /// The same, for tests that have more to say when there is nothing.
 pub(crate) fn look_within<T>(within: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + within;
-    loop {
-        let found = look();
-        if found.is_some() || Instant::now() >= deadline {
-            return found;
-        }
-        pause(LOOK_EVERY);
-    }
-}
-
-/// A pause between two looks; it may end early.
-pub(crate) fn pause(time: Duration) {
-    std::thread::park_timeout(time);
+    wait_until_blocking("", within, || look().ok_or("nothing")).ok()
 }
 
 /// Runs what is async; the subscribers of a test need threads while the test itself waits.

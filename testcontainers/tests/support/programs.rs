@@ -1,18 +1,19 @@
 //! The built programs, as child processes.
 //!
 //! # Invariants
-//! * A child ends with its handle, and with the test when the test is killed (where `setpriv` exists).
+//! * A child ends with its handle, and with the test when the test is killed: see the kit's `bound_command`.
 //! * The environment of whoever runs the tests does not reach the programs' settings.
 
 use std::fs::File;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use modelcast_testcontainers::{Process, bound_command};
 use serde_json::Value;
 
-use super::{DEADLINE, pause};
+use super::DEADLINE;
 
 /// How a program ended.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ pub(crate) struct Ended {
 }
 
 /// A child process; killed when this is dropped.
-pub(crate) struct Running(Child);
+pub(crate) struct Running(Process);
 
 impl Ended {
     /// What it printed, when it ended well.
@@ -75,21 +76,12 @@ pub(crate) fn this_binary_again(test: &str) -> Command {
 
 /// A program that the kernel ends when the thread that started it is gone.
 fn bound(program: &Path) -> Command {
-    let setpriv =
-        ["/usr/bin/setpriv", "/bin/setpriv"].map(PathBuf::from).into_iter().find(|path| path.is_file());
-    let mut command = match setpriv {
-        Some(setpriv) => {
-            let mut command = Command::new(setpriv);
-            command.args(["--pdeathsig", "KILL", "--"]).arg(program);
-            command
-        }
-        None => Command::new(program),
-    };
+    let mut command = bound_command(program);
     let ours = |name: &str| name.starts_with("MODELCAST_") || name == "RUST_LOG";
     for (name, _) in std::env::vars_os().filter(|(name, _)| ours(&name.to_string_lossy())) {
         command.env_remove(name);
     }
-    command.current_dir(root()).stdin(Stdio::null());
+    command.current_dir(root());
     command
 }
 
@@ -99,66 +91,48 @@ pub(crate) fn run(program: &str, args: &[&str], folder: &Path) -> Ended {
     let started = Instant::now();
     let mut command = command(program);
     command.args(args).stdout(out.try_clone().unwrap()).stderr(err.try_clone().unwrap());
-    let mut running = Running(command.spawn().unwrap());
-    let status = loop {
-        if let Some(status) = running.0.try_wait().unwrap() {
-            break status;
-        }
-        let words = args.join(" ");
-        assert!(started.elapsed() < 2 * DEADLINE, "`{program} {words}` does not end: {}", text(err));
-        pause(Duration::from_millis(10));
-    };
-    Ended { code: status.code(), stdout: text(out), stderr: text(err), took: started.elapsed() }
+    let ended = Process::start(&mut command).unwrap().wait(2 * DEADLINE);
+    let words = args.join(" ");
+    let status = ended.unwrap_or_else(|error| panic!("`{program} {words}`: {error}; it says {}", text(&err)));
+    Ended { code: status.code(), stdout: text(&out), stderr: text(&err), took: started.elapsed() }
 }
 
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Self {
-        Self(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")))
+        Self(Process::start(command).unwrap_or_else(|error| panic!("{command:?}: {error}")))
     }
 
     pub(crate) fn child(&mut self) -> &mut Child {
-        &mut self.0
+        self.0.child()
     }
 
     /// Whether it still runs.
     pub(crate) fn runs(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_none()
+        self.0.ended().unwrap().is_none()
     }
 
     /// Asks it to end in an orderly way.
-    pub(crate) fn terminate(&self) {
-        self.signal("TERM");
+    pub(crate) fn terminate(&mut self) {
+        self.0.terminate().unwrap();
     }
 
     /// Stops it where it stands, as a machine that hangs.
-    pub(crate) fn freeze(&self) {
-        self.signal("STOP");
+    pub(crate) fn freeze(&mut self) {
+        self.0.freeze().unwrap();
     }
 
     /// Lets it go on.
-    pub(crate) fn thaw(&self) {
-        self.signal("CONT");
-    }
-
-    fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.0.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    pub(crate) fn thaw(&mut self) {
+        self.0.thaw().unwrap();
     }
 
     /// Ends it at once, as a crash of the machine would.
     pub(crate) fn kill(&mut self) {
-        _ = self.0.kill();
-        _ = self.0.wait();
+        self.0.kill();
     }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-fn text(mut file: File) -> String {
+fn text(mut file: &File) -> String {
     use std::io::Seek as _;
     let mut bytes = Vec::new();
     file.rewind().and_then(|()| file.read_to_end(&mut bytes)).unwrap();

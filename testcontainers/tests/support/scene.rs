@@ -1,22 +1,22 @@
-//! The workplace of one test: a namespace on a Kafka, keys, topics, and a settings file for each program.
+//! The workplace of one test: the kit's stage, and on it a settings file for each program.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use modelcast::Publisher;
 use modelcast::protocol::ModelName;
 use modelcast::protocol::key::{SigningKey, TrustedKeys};
-use modelcast::settings::{KafkaSettings, KeySettings};
-use modelcast_testcontainers::Kafka;
+use modelcast::settings::KafkaSettings;
+use modelcast_testcontainers::{Kafka, Stage};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use super::app::App;
 use super::programs::{self, Ended, root};
-use super::{DEADLINE, look_within};
+use super::{DEADLINE, look_within, runtime};
 
 pub(crate) struct Scene {
-    folder: TempDir,
+    stage: Stage,
+    /// As the stage has it.
     pub(crate) kafka: KafkaSettings,
 }
 
@@ -29,31 +29,26 @@ impl Scene {
     /// The same on a Kafka of the test's own.
     pub(crate) fn on(kafka: &Kafka, stem: &str, models: &[&str]) -> Self {
         let scene = Self::bare(kafka.bootstrap_servers(), &kafka.namespace(stem));
-        let mut args = vec!["topics", "create"];
-        args.extend(models.iter().flat_map(|model| ["--model", model]));
-        scene.modelcast(&args).must_end_with(0);
+        runtime().block_on(scene.stage.create_topics(models)).unwrap();
         scene
     }
 
     /// With keys, and without any topic; nobody need be at the address.
     pub(crate) fn bare(address: &str, namespace: &str) -> Self {
-        let folder = TempDir::new().unwrap();
         let kafka = KafkaSettings {
             bootstrap_servers: address.to_owned(),
             namespace: namespace.parse().unwrap(),
             ..KafkaSettings::default()
         };
-        let scene = Self { folder, kafka };
+        let scene = Self { stage: Stage::bare(kafka.clone()).unwrap(), kafka };
         scene.write("operator.toml", &format!("author = \"operator\"\n{}", scene.common(true)));
         let shipped = fs::read_to_string(root().join("config/trainer.toml")).unwrap();
         scene.write("trainer.toml", &scene.with_ours(&shipped));
-        let keys = scene.shown("keys");
-        scene.modelcast(&["keys", "generate", "--out", &keys, "--name", "team"]).must_end_with(0);
         scene
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.stage.path(name)
     }
 
     pub(crate) fn shown(&self, name: &str) -> String {
@@ -66,25 +61,21 @@ impl Scene {
         path
     }
 
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.path("")
     }
 
     pub(crate) fn signing(&self) -> SigningKey {
-        self.keys().signing().unwrap()
+        self.stage.signing().clone()
     }
 
     pub(crate) fn trusted(&self) -> TrustedKeys {
-        self.keys().trusted().unwrap()
+        self.stage.trusted().clone()
     }
 
     /// A publisher in this process.
     pub(crate) async fn publisher(&self) -> Publisher {
-        Publisher::connect(&self.kafka, &self.trusted(), self.signing()).await.unwrap()
-    }
-
-    fn keys(&self) -> KeySettings {
-        KeySettings { trusted: vec![self.path("keys")], signing: Some(self.path("keys/team.key.pem")) }
+        self.stage.publisher().await.unwrap().clone()
     }
 
     /// The sections that all programs have.
@@ -119,12 +110,12 @@ impl Scene {
     /// The operator's command.
     pub(crate) fn modelcast(&self, args: &[&str]) -> Ended {
         let config = self.shown("operator.toml");
-        programs::run("modelcast", &[args, &["--config", &config]].concat(), self.folder())
+        programs::run("modelcast", &[args, &["--config", &config]].concat(), &self.folder())
     }
 
     pub(crate) fn trainer(&self, args: &[&str]) -> Ended {
         let config = self.shown("trainer.toml");
-        programs::run("trainer", &[args, &["--config", &config]].concat(), self.folder())
+        programs::run("trainer", &[args, &["--config", &config]].concat(), &self.folder())
     }
 
     /// Writes an app's settings file; `more` stands at the end, in the section of the last model.
