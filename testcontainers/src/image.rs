@@ -10,8 +10,8 @@ use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use crate::error::describe;
 use crate::jars;
-use crate::kafka::describe;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/image/image.sh");
 

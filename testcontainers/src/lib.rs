@@ -1,8 +1,9 @@
-//! One real Apache Kafka in a container, for tests.
+//! A real Apache Kafka for tests, in a container: one broker, or three with what can happen to them.
 //!
 //! Tests of what a broker really does need one: transactions, restarts, DeleteRecords, durability. [`Kafka::shared`]
 //! serves a whole test binary, each test in a [namespace](Kafka::namespace) of its own; a test that stops or pauses
-//! Kafka takes a private one by [`Kafka::start`].
+//! Kafka takes a private one by [`Kafka::start`], or by [`Kafka::builder`] one with other settings, more listeners or
+//! faults. [`Cluster::exclusive`] is the cluster of a test binary, for one test at a time.
 //! A [`Stage`] is what a test of an application plays on, a [`TinyModel`] what it publishes there, a [`Fleet`] the
 //! application several times over.
 //!
@@ -22,22 +23,34 @@
 //! In `Cargo.toml`: `modelcast = { git = "…" }`, and under `[dev-dependencies]` the same for
 //! `modelcast-testcontainers`.
 
+mod blocking;
+mod brokers;
+mod cluster;
 mod engine;
+mod error;
 mod fleet;
 mod image;
 pub mod jars;
 mod kafka;
+mod machine;
+mod namespace;
+mod node;
 mod owner;
 mod port;
 mod process;
 mod proxy;
 mod stage;
 mod tiny;
+mod topics;
+mod topology;
 mod wait;
 mod watchdog;
 
+pub use cluster::{Cluster, ClusterBuilder, ClusterGuard};
+pub use error::Error;
 pub use fleet::{Fleet, FleetError};
-pub use kafka::{Error, Kafka};
+pub use kafka::{Kafka, KafkaBuilder};
+pub use node::BrokerId;
 pub use process::{Process, bound_command};
 pub use proxy::{Faults, LoseAcks, Proxy, ProxyCounts};
 pub use stage::{Stage, StageError, publish};

@@ -14,9 +14,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use modelcast_testcontainers::Kafka;
+use modelcast_testcontainers::{Faults, Kafka};
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
@@ -86,6 +86,11 @@ fn container_state(name: &str) -> Option<String> {
     (!state.is_empty()).then_some(state)
 }
 
+/// Whether a broker's process is there.
+fn runs(kafka: &Kafka) -> bool {
+    docker(&["top", kafka.container_name(), "-eo", "pid,args"]).contains("kafka.Kafka")
+}
+
 /// Another process that holds a Kafka of its own, and the container's name.
 fn process_with_kafka() -> (Child, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_kafka"))
@@ -145,11 +150,93 @@ fn stopping_and_starting_keeps_the_data_and_the_address() {
     let address = kafka.bootstrap_servers().to_owned();
     create_topic(&kafka, "kept");
     produce(&kafka, "kept", "before the stop");
+    assert!(runs(&kafka));
     kafka.stop().unwrap();
-    assert_eq!(container_state(kafka.container_name()).as_deref(), Some("exited"));
+    assert!(!runs(&kafka));
     kafka.start_again().unwrap();
     assert_eq!(kafka.bootstrap_servers(), address);
     assert_eq!(consume_first(&kafka, "kept"), "before the stop");
+    assert!(kafka.log().unwrap().contains("shut down completed"), "the stop was no orderly one");
+}
+
+#[test]
+fn what_was_acknowledged_before_a_kill_is_there_after_it() {
+    let kafka = Kafka::start().unwrap();
+    create_topic(&kafka, "kept");
+    produce(&kafka, "kept", "before the kill");
+    kafka.kill().unwrap();
+    assert!(!runs(&kafka));
+    kafka.start_again().unwrap();
+    assert_eq!(consume_first(&kafka, "kept"), "before the kill");
+    assert!(!kafka.log().unwrap().contains("shut down completed"), "the kill was an orderly stop");
+}
+
+#[test]
+fn a_topic_anew_is_empty_and_another_one_with_the_same_settings() {
+    let kafka = Kafka::shared();
+    let topic = format!("{}.anew", kafka.namespace("recreate"));
+    let admin: AdminClient<DefaultClientContext> = client(kafka).create().unwrap();
+    let new = NewTopic::new(&topic, 3, TopicReplication::Fixed(1)).set("retention.ms", "-1");
+    block_on(admin.create_topics([&new], &AdminOptions::new())).unwrap()[0].as_ref().unwrap();
+    produce(kafka, &topic, "first");
+    let identity = || {
+        let file = format!("/tmp/data-1/kafka/{topic}-0/partition.metadata");
+        docker(&["exec", kafka.container_name(), "cat", &file])
+    };
+    let before = identity();
+
+    kafka.recreate_topic(&topic).unwrap();
+    assert_ne!(identity(), before);
+    produce(kafka, &topic, "second");
+    assert_eq!(consume_first(kafka, &topic), "second");
+    let metadata = admin.inner().fetch_metadata(Some(&topic), DEADLINE).unwrap();
+    assert_eq!(metadata.topics()[0].partitions().len(), 3);
+    let described =
+        block_on(admin.describe_configs(&[ResourceSpecifier::Topic(&topic)], &AdminOptions::new())).unwrap();
+    let retention = described[0].as_ref().unwrap().get("retention.ms").unwrap();
+    assert_eq!(retention.value.as_deref(), Some("-1"));
+}
+
+#[test]
+fn a_missing_topic_cannot_be_had_anew() {
+    let error = Kafka::shared().recreate_topic("nobody-made-this").unwrap_err().to_string();
+    assert_eq!(error, "cannot describe topic nobody-made-this: there is none");
+}
+
+#[test]
+fn a_kafka_can_be_had_with_other_settings_listeners_files_and_faults() {
+    let kafka = Kafka::builder()
+        .setting("auto.create.topics.enable", "true")
+        .listener("SECOND", "PLAINTEXT")
+        .file("note", "it is \"kept\"\nas it is\n")
+        .proxied()
+        .start()
+        .unwrap();
+    assert_eq!(
+        docker(&["exec", kafka.container_name(), "cat", "/tmp/node-1/note"]),
+        "it is \"kept\"\nas it is"
+    );
+
+    // No listener passes its clients on to another.
+    let second = kafka.listener_servers("SECOND").unwrap();
+    assert!(second != kafka.direct_servers() && kafka.bootstrap_servers() != kafka.direct_servers());
+    let proxy = kafka.proxy().unwrap();
+    proxy.set(Faults { black_hole: true, ..Faults::default() });
+    for servers in [kafka.direct_servers(), &second] {
+        let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", servers).create().unwrap();
+        producer.send(BaseRecord::<(), str>::to("made-on-demand").payload("first")).unwrap();
+        producer.flush(DEADLINE).unwrap();
+    }
+    let through: BaseConsumer = client(&kafka).create().unwrap();
+    assert!(through.fetch_metadata(None, Duration::from_secs(1)).is_err());
+    proxy.heal();
+    assert!(through.fetch_metadata(None, DEADLINE).is_ok());
+}
+
+#[test]
+fn a_setting_that_kafka_refuses_is_told_in_its_words() {
+    let error = Kafka::builder().setting("log.retention.bytes", "much").start().err().unwrap().to_string();
+    assert!(error.contains("log.retention.bytes"), "{error}");
 }
 
 #[test]
@@ -190,7 +277,8 @@ fn what_a_watchdog_could_not_remove_the_next_start_does() {
     let owner = inspect("{{index .Config.Labels \"modelcast.owner\"}}");
     let (process, _started) = owner.rsplit_once(' ').unwrap();
     let (_machine, elsewhere) = process.split_once(' ').unwrap();
-    let create = |owner: &str| docker(&["create", "--label", &format!("modelcast.owner={owner}"), &image]);
+    let create =
+        |owner: &str| docker(&["create", "--label", &format!("modelcast.owner={owner}"), &image, "true"]);
     let orphan = create(&format!("{process} 1"));
     let foreign = create(&format!("another-machine {elsewhere} 1"));
 

@@ -1,0 +1,95 @@
+//! Why there is no Kafka, or why it did not do as it was told.
+
+use std::io;
+
+use rdkafka::error::KafkaError;
+use testcontainers::TestcontainersError;
+
+/// What went wrong, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No image could be chosen, pulled or built. Run `cargo xtask test`, which does the set-up.
+    #[error("{0}")]
+    Image(String),
+    /// The process that would remove the container could not be started, so none was created.
+    #[error("cannot start the watchdog of the container")]
+    Watchdog(#[source] io::Error),
+    /// Every port tried is in use.
+    #[error("no free port for Kafka")]
+    NoPort,
+    /// A proxy before a broker has no port or no thread.
+    #[error("cannot start a proxy before Kafka")]
+    Proxy(#[source] io::Error),
+    /// Docker refused.
+    #[error("docker could not {task} in the Kafka container {container}")]
+    Docker {
+        /// What was asked of it.
+        task: &'static str,
+        /// The container's name.
+        container: String,
+        /// What it said.
+        #[source]
+        source: Box<TestcontainersError>,
+    },
+    /// A command beside the broker failed: a setting that Kafka refuses, a broker that does not run.
+    #[error("cannot {task} on {machine}: {output}")]
+    Script {
+        /// What it was for.
+        task: &'static str,
+        /// The container's name, or the folder.
+        machine: String,
+        /// What it printed.
+        output: String,
+    },
+    /// What was waited for did not come in time, or the broker ended.
+    #[error("{what}, after {seconds} s; the log of the broker ends with:\n{log}")]
+    NotReady {
+        /// What is still wrong, and where.
+        what: String,
+        /// For how long it was waited.
+        seconds: u64,
+        /// The last lines of the log.
+        log: String,
+    },
+    /// Kafka refused a client of the kit.
+    #[error("cannot {task}")]
+    Client {
+        /// What was asked of it.
+        task: &'static str,
+        /// What it said.
+        #[source]
+        source: KafkaError,
+    },
+    /// Kafka refused to do something to a topic.
+    #[error("cannot {task} topic {topic}: {reason}")]
+    Topic {
+        /// What was asked of it.
+        task: &'static str,
+        /// The topic.
+        topic: String,
+        /// What it said.
+        reason: String,
+    },
+    /// This Kafka cannot do what was asked, where it runs or as it was started.
+    #[error("cannot {task} here: {reason}")]
+    Cannot {
+        /// What was asked of it.
+        task: &'static str,
+        /// What it lacks, and what has it.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// Whether somebody took a port between our look and Docker's; other ports may be free.
+    pub(crate) fn is_port_taken(&self) -> bool {
+        let text = describe(self);
+        ["port is already allocated", "address already in use"].iter().any(|cause| text.contains(cause))
+    }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
