@@ -26,9 +26,11 @@
 mod blocking;
 mod brokers;
 mod cluster;
+pub mod damage;
 mod engine;
 mod error;
 mod fleet;
+pub mod hostile;
 mod image;
 pub mod jars;
 mod kafka;
