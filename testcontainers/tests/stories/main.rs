@@ -3,9 +3,9 @@
 //! One module a story. In most, apps and commands are the built programs: `cargo xtask test` builds them first, and a
 //! program that is missing fails its story by name. Some publish in this process, since a model of one weight says
 //! more than a data set would: `late_joiner`, `swap_under_load`, `restart_without_kafka`, parts of `rollback`; and
-//! `admission` writes by hand what no publisher would. In `conflict`, `large_artifacts` and `hostile_models` the
-//! publishers and subscribers are this test binary, or further processes of it; `modelcast` makes keys and topics
-//! and tells the status. Not for what can be proven without Kafka: that is in the crates' own tests.
+//! `admission` and `damaged_records` write by hand what no publisher would. In `conflict`, `large_artifacts` and
+//! `hostile_models` the publishers and subscribers are this test binary, or further processes of it; `modelcast` makes
+//! keys and topics and tells the status. Not for what can be proven without Kafka: that is in the crates' own tests.
 //!
 //! # Invariants
 //! * All stories share one Kafka; each has a namespace of its own, and one that stops Kafka has its own.
@@ -16,6 +16,7 @@
 
 mod admission;
 mod conflict;
+mod damaged_records;
 mod history_lost;
 mod hostile_models;
 mod large_artifacts;

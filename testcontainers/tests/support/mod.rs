@@ -14,6 +14,7 @@ pub(crate) mod scene;
 pub(crate) mod signer;
 pub(crate) mod topics;
 pub(crate) mod toy;
+pub(crate) mod zones;
 
 use std::time::Duration;
 
