@@ -8,8 +8,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::backend::{self, Ability, Backend, Choice};
 use crate::error::Error;
-use crate::machine::{Container, Machine, Needs};
+use crate::machine::{Container, Local, Machine, Needs};
 use crate::node::{self, BrokerId, CLIENT, Common, FAULTY, Listener, Node, Ports, Preparation};
 use crate::port;
 use crate::proxy::Proxy;
@@ -44,6 +45,26 @@ pub(crate) struct Brokers {
     machine: Box<dyn Machine>,
 }
 
+impl Plan {
+    /// Whether a backend can start so many brokers like this.
+    ///
+    /// # Errors
+    /// [`Error::Cannot`].
+    pub(crate) fn must_be_possible(&self, backend: Backend, count: usize) -> Result<(), Error> {
+        let Self { proxied, listeners, settings, files, format_arguments } = self;
+        let is_plain = !proxied && listeners.is_empty() && settings.is_empty();
+        let is_plain = is_plain && files.is_empty() && format_arguments.is_empty();
+        let needed = [(count > 1).then_some(Ability::Cluster), (!is_plain).then_some(Ability::Settings)];
+        match needed.into_iter().flatten().find(|ability| !backend.can_show(*ability)) {
+            Some(ability) => Err(Error::Cannot {
+                task: "start Kafka",
+                reason: format!("{ability} are asked for, which the backend {backend} cannot show"),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Brokers {
     /// Starts so many, and waits until they answer and are in sync.
     ///
@@ -64,13 +85,19 @@ impl Brokers {
     }
 
     fn spawn(count: usize, plan: &Plan) -> Result<Self, Error> {
+        let choice = backend::choose()?;
+        plan.must_be_possible(choice.backend(), count)?;
         let mut ports = Vec::new();
         for _ in 0..count {
             ports.push(choose_ports(plan)?);
         }
         let outside = ports.iter().flat_map(|node| node.listeners.iter().map(|listener| listener.port));
         let needs = Needs { ports: outside.collect(), nodes: count };
-        let machine: Box<dyn Machine> = Box::new(Container::start(&needs)?);
+        let machine: Box<dyn Machine> = match choice {
+            Choice::Process { java, jars } => Box::new(Local::start(java, jars, &needs)?),
+            Choice::Embedded { .. } => Box::new(Local::without_java(&needs)?),
+            Choice::Container(_) | Choice::External { .. } => Box::new(Container::start(&needs)?),
+        };
         let mut proxies = Vec::new();
         for listener in ports.iter_mut().flat_map(|node| &mut node.listeners) {
             listener.advertised = format!("{}:{}", machine.host(), listener.port);
@@ -86,11 +113,17 @@ impl Brokers {
             folder: machine.folder(),
             settings: &plan.settings,
         };
-        let nodes: Vec<_> =
-            ports.iter().cloned().enumerate().map(|(n, ports)| Node::new(BrokerId::nth(n), ports)).collect();
-        let preparation =
-            Preparation { common, files: &plan.files, format_arguments: &plan.format_arguments };
-        Node::prepare(&nodes, &*machine, &preparation)?;
+        let embedded = match choice {
+            Choice::Embedded { program } => Some(program.display().to_string()),
+            _ => None,
+        };
+        let node = |(n, ports): (usize, &Ports)| Node::new(BrokerId::nth(n), ports.clone(), embedded.clone());
+        let nodes: Vec<_> = ports.iter().enumerate().map(node).collect();
+        if embedded.is_none() {
+            let preparation =
+                Preparation { common, files: &plan.files, format_arguments: &plan.format_arguments };
+            Node::prepare(&nodes, &*machine, &preparation)?;
+        }
         for node in &nodes {
             node.start(&*machine)?;
         }

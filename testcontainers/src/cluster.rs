@@ -107,8 +107,8 @@ impl Cluster {
         self.brokers.proxy(broker).expect("a cluster's brokers all have one")
     }
 
-    /// The container's name, for `docker exec` and the like.
-    pub fn container_name(&self) -> &str {
+    /// Where its processes run: the container's name, for `docker exec` and the like, or a folder of this machine.
+    pub fn machine(&self) -> &str {
         self.brokers.machine()
     }
 

@@ -34,6 +34,23 @@ pub(crate) fn environment() -> Option<(&'static str, OsString)> {
     std::env::var_os("DOCKER_HOST").filter(|_| name() == "podman").map(|host| ("CONTAINER_HOST", host))
 }
 
+/// Whether an engine answers, here or where `DOCKER_HOST` says; if not, why.
+pub(crate) fn answers() -> Result<(), String> {
+    // Podman without a service has no server, and `podman info` asks itself.
+    let args: &[&str] =
+        if name() == "podman" { &["info"] } else { &["version", "--format", "{{.Server.Version}}"] };
+    let output = command()
+        .args(args)
+        .stdout(Stdio::null())
+        .output()
+        .map_err(|error| format!("`{}` cannot be run: {error}", name()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(said.trim().lines().last().unwrap_or("no answer").to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

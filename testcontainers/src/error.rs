@@ -5,12 +5,21 @@ use std::io;
 use rdkafka::error::KafkaError;
 use testcontainers::TestcontainersError;
 
+use crate::backend::BackendError;
+
 /// What went wrong, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No image could be chosen, pulled or built. Run `cargo xtask test`, which does the set-up.
     #[error("{0}")]
     Image(String),
+    /// This machine offers no Kafka for tests, or not the one that was asked for.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The folder for Kafka's processes could not be made, or its watchdog not started. Another one is named by
+    /// `TMPDIR`.
+    #[error("cannot make a folder for Kafka")]
+    Folder(#[source] io::Error),
     /// The process that would remove the container could not be started, so none was created.
     #[error("cannot start the watchdog of the container")]
     Watchdog(#[source] io::Error),

@@ -8,17 +8,24 @@
 //! * All calls block and may be made on any thread, of an async runtime too.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
+use crate::backend::{self, Backend, Choice};
 use crate::brokers::{Brokers, Plan};
 use crate::error::{Error, describe};
 use crate::namespace;
 use crate::node::{BrokerId, CLIENT, FAULTY};
 use crate::proxy::Proxy;
 use crate::topics;
+use crate::topology;
+
+/// For the first answer of a Kafka that is somebody else's.
+const ANSWER: Duration = Duration::from_secs(20);
 
 /// A running Kafka, removed when this is dropped or this process ends.
 pub struct Kafka {
-    brokers: Brokers,
+    /// `None` where it is somebody else's.
+    brokers: Option<Brokers>,
     id: BrokerId,
     bootstrap: String,
     direct: String,
@@ -79,17 +86,26 @@ impl Kafka {
 
     /// What a client takes to reach a listener that was asked for by [`KafkaBuilder::listener`].
     pub fn listener_servers(&self, name: &str) -> Option<String> {
-        self.brokers.servers(name)
+        self.brokers.as_ref()?.servers(name)
     }
 
     /// The proxy, where it was asked for by [`KafkaBuilder::proxied`].
     pub fn proxy(&self) -> Option<&Proxy> {
-        self.brokers.proxy(self.id)
+        self.brokers.as_ref()?.proxy(self.id)
     }
 
-    /// The container's name, for `docker exec` and the like.
-    pub fn container_name(&self) -> &str {
-        self.brokers.machine()
+    /// Where its process runs: the container's name, for `docker exec` and the like, or a folder of this machine;
+    /// empty for one that is somebody else's.
+    pub fn machine(&self) -> &str {
+        self.brokers.as_ref().map_or("", Brokers::machine)
+    }
+
+    /// What kind of Kafka it is.
+    ///
+    /// # Panics
+    /// Never: a Kafka that is there was chosen.
+    pub fn backend(&self) -> Backend {
+        backend::choose().expect("this Kafka was started by the choice").backend()
     }
 
     /// A name that no other test of this binary gets, made from `stem`, valid as a namespace.
@@ -102,7 +118,7 @@ impl Kafka {
     /// # Errors
     /// [`Error::Docker`].
     pub fn stop(&self) -> Result<(), Error> {
-        self.brokers.terminate(self.id)
+        self.ours("stop Kafka")?.terminate(self.id)
     }
 
     /// Ends it by SIGKILL; its data and its port stay.
@@ -110,7 +126,7 @@ impl Kafka {
     /// # Errors
     /// [`Error::Docker`].
     pub fn kill(&self) -> Result<(), Error> {
-        self.brokers.kill(self.id)
+        self.ours("kill Kafka")?.kill(self.id)
     }
 
     /// Starts it again at the same address with the same data, and waits until it answers.
@@ -118,8 +134,8 @@ impl Kafka {
     /// # Errors
     /// [`Error::Docker`], [`Error::NotReady`].
     pub fn start_again(&self) -> Result<(), Error> {
-        self.brokers.start_again(self.id)?;
-        self.brokers.wait_until_in_sync(&[self.id])
+        self.ours("start Kafka")?.start_again(self.id)?;
+        self.ours("wait for Kafka")?.wait_until_in_sync(&[self.id])
     }
 
     /// Freezes it by SIGSTOP: connections stay, nothing is answered.
@@ -127,7 +143,7 @@ impl Kafka {
     /// # Errors
     /// [`Error::Cannot`] where it does not run; [`Error::Docker`].
     pub fn pause(&self) -> Result<(), Error> {
-        self.brokers.freeze(self.id)
+        self.ours("freeze Kafka")?.freeze(self.id)
     }
 
     /// Ends a [`pause`](Self::pause), and waits until it answers.
@@ -135,8 +151,8 @@ impl Kafka {
     /// # Errors
     /// [`Error::Cannot`] where it does not run; [`Error::Docker`], [`Error::NotReady`].
     pub fn unpause(&self) -> Result<(), Error> {
-        self.brokers.thaw(self.id)?;
-        self.brokers.wait_until_in_sync(&[self.id])
+        self.ours("thaw Kafka")?.thaw(self.id)?;
+        self.ours("wait for Kafka")?.wait_until_in_sync(&[self.id])
     }
 
     /// Deletes a topic and creates it with the same partitions, replication and settings: empty, and another one.
@@ -144,7 +160,7 @@ impl Kafka {
     /// # Errors
     /// [`Error::Client`], [`Error::Topic`].
     pub fn recreate_topic(&self, topic: &str) -> Result<(), Error> {
-        topics::recreate(&[&self.direct], topic)
+        topics::recreate(&self.direct.split(',').collect::<Vec<_>>(), topic)
     }
 
     /// All that the broker has said.
@@ -152,7 +168,7 @@ impl Kafka {
     /// # Errors
     /// [`Error::Docker`].
     pub fn log(&self) -> Result<String, Error> {
-        self.brokers.log(self.id)
+        self.ours("read the log")?.log(self.id)
     }
 
     /// Runs one of Kafka's own tools where the broker runs, and gives what it printed; a second for Java's start.
@@ -161,7 +177,13 @@ impl Kafka {
     /// # Errors
     /// [`Error::Script`] where the tool failed; [`Error::Docker`].
     pub fn run_tool(&self, class: &str, arguments: &[&str]) -> Result<String, Error> {
-        self.brokers.run_tool(class, arguments)
+        self.ours("run a tool of Kafka")?.run_tool(class, arguments)
+    }
+
+    /// The brokers, unless they are somebody else's.
+    fn ours(&self, task: &'static str) -> Result<&Brokers, Error> {
+        let reason = || format!("it is somebody else's, at {}", self.direct);
+        self.brokers.as_ref().ok_or_else(|| Error::Cannot { task, reason: reason() })
     }
 }
 
@@ -207,10 +229,16 @@ impl KafkaBuilder {
     /// [`Error::Image`], [`Error::Watchdog`], [`Error::NoPort`]: nothing was created. The others: what was created is
     /// removed; [`Error::Script`] where Kafka's tool refuses a setting.
     pub fn start(self) -> Result<Kafka, Error> {
+        if let Choice::External { address } = backend::choose()? {
+            self.plan.must_be_possible(Backend::External, 1)?;
+            topology::ask(address, ANSWER).map_err(|source| Error::Client { task: "reach Kafka", source })?;
+            let (bootstrap, direct) = (address.clone(), address.clone());
+            return Ok(Kafka { id: BrokerId::nth(0), bootstrap, direct, brokers: None });
+        }
         let brokers = Brokers::start(1, &self.plan)?;
         let servers = |listener| brokers.servers(listener).unwrap_or_default();
         let direct = servers(CLIENT);
         let bootstrap = if self.plan.proxied { servers(FAULTY) } else { direct.clone() };
-        Ok(Kafka { id: BrokerId::nth(0), bootstrap, direct, brokers })
+        Ok(Kafka { id: BrokerId::nth(0), bootstrap, direct, brokers: Some(brokers) })
     }
 }

@@ -23,6 +23,7 @@
 //! In `Cargo.toml`: `modelcast = { git = "…" }`, and under `[dev-dependencies]` the same for
 //! `modelcast-testcontainers`.
 
+mod backend;
 mod blocking;
 mod brokers;
 mod cluster;
@@ -33,6 +34,7 @@ mod fleet;
 pub mod hostile;
 mod image;
 pub mod jars;
+mod java;
 mod kafka;
 mod machine;
 mod namespace;
@@ -48,6 +50,7 @@ mod topology;
 mod wait;
 mod watchdog;
 
+pub use backend::{Ability, Backend, BackendError, offers};
 pub use cluster::{Cluster, ClusterBuilder, ClusterGuard};
 pub use error::Error;
 pub use fleet::{Fleet, FleetError};

@@ -99,7 +99,7 @@ fn docker(args: &[&str]) -> Option<String> {
 }
 
 /// When a process started, in clock ticks since boot; `None` when there is none, or only what is left of one.
-fn start_time(process: u32) -> Option<String> {
+pub(crate) fn start_time(process: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The second field is the program's name, in which blanks and parentheses may stand: count from its end.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();

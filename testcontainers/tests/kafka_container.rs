@@ -9,12 +9,15 @@
 // clippy.toml allows it in tests, but takes only functions marked #[test] for tests.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/machine.rs"]
+mod machine;
+
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use modelcast_testcontainers::{Faults, Kafka};
+use modelcast_testcontainers::{Ability, Faults, Kafka, offers};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -22,6 +25,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
+
+use machine::{is_container, runs, shell};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -81,14 +86,10 @@ fn docker(args: &[&str]) -> String {
 }
 
 fn container_state(name: &str) -> Option<String> {
-    let filter = format!("name=^/{name}$");
+    // Docker has a slash before the name, Podman has not.
+    let filter = format!("name=^/?{name}$");
     let state = docker(&["ps", "--all", "--filter", &filter, "--format", "{{.State}}"]);
     (!state.is_empty()).then_some(state)
-}
-
-/// Whether a broker's process is there.
-fn runs(kafka: &Kafka) -> bool {
-    docker(&["top", kafka.container_name(), "-eo", "pid,args"]).contains("kafka.Kafka")
 }
 
 /// Another process that holds a Kafka of its own, and the container's name.
@@ -102,7 +103,7 @@ fn process_with_kafka() -> (Child, String) {
     let (sender, lines) = mpsc::channel();
     std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
     let name = std::iter::from_fn(|| lines.recv_timeout(2 * DEADLINE).ok())
-        .find_map(|line| line.strip_prefix("container=").map(ToOwned::to_owned))
+        .find_map(|line| line.strip_prefix("machine=").map(ToOwned::to_owned))
         .unwrap();
     (child, name)
 }
@@ -146,13 +147,16 @@ async fn a_kafka_can_be_had_inside_an_async_runtime() {
 
 #[test]
 fn stopping_and_starting_keeps_the_data_and_the_address() {
+    if !offers(&[Ability::Restart]) {
+        return;
+    }
     let kafka = Kafka::start().unwrap();
     let address = kafka.bootstrap_servers().to_owned();
     create_topic(&kafka, "kept");
     produce(&kafka, "kept", "before the stop");
-    assert!(runs(&kafka));
+    assert!(runs(kafka.machine(), 1));
     kafka.stop().unwrap();
-    assert!(!runs(&kafka));
+    assert!(!runs(kafka.machine(), 1));
     kafka.start_again().unwrap();
     assert_eq!(kafka.bootstrap_servers(), address);
     assert_eq!(consume_first(&kafka, "kept"), "before the stop");
@@ -161,11 +165,14 @@ fn stopping_and_starting_keeps_the_data_and_the_address() {
 
 #[test]
 fn what_was_acknowledged_before_a_kill_is_there_after_it() {
+    if !offers(&[Ability::Restart]) {
+        return;
+    }
     let kafka = Kafka::start().unwrap();
     create_topic(&kafka, "kept");
     produce(&kafka, "kept", "before the kill");
     kafka.kill().unwrap();
-    assert!(!runs(&kafka));
+    assert!(!runs(kafka.machine(), 1));
     kafka.start_again().unwrap();
     assert_eq!(consume_first(&kafka, "kept"), "before the kill");
     assert!(!kafka.log().unwrap().contains("shut down completed"), "the kill was an orderly stop");
@@ -179,10 +186,7 @@ fn a_topic_anew_is_empty_and_another_one_with_the_same_settings() {
     let new = NewTopic::new(&topic, 3, TopicReplication::Fixed(1)).set("retention.ms", "-1");
     block_on(admin.create_topics([&new], &AdminOptions::new())).unwrap()[0].as_ref().unwrap();
     produce(kafka, &topic, "first");
-    let identity = || {
-        let file = format!("/tmp/data-1/kafka/{topic}-0/partition.metadata");
-        docker(&["exec", kafka.container_name(), "cat", &file])
-    };
+    let identity = || shell(kafka.machine(), &format!("cat data-1/kafka/{topic}-0/partition.metadata"));
     let before = identity();
 
     kafka.recreate_topic(&topic).unwrap();
@@ -205,6 +209,9 @@ fn a_missing_topic_cannot_be_had_anew() {
 
 #[test]
 fn a_kafka_can_be_had_with_other_settings_listeners_files_and_faults() {
+    if !offers(&[Ability::Settings]) {
+        return;
+    }
     let kafka = Kafka::builder()
         .setting("auto.create.topics.enable", "true")
         .listener("SECOND", "PLAINTEXT")
@@ -212,10 +219,7 @@ fn a_kafka_can_be_had_with_other_settings_listeners_files_and_faults() {
         .proxied()
         .start()
         .unwrap();
-    assert_eq!(
-        docker(&["exec", kafka.container_name(), "cat", "/tmp/node-1/note"]),
-        "it is \"kept\"\nas it is"
-    );
+    assert_eq!(shell(kafka.machine(), "cat node-1/note"), "it is \"kept\"\nas it is");
 
     // No listener passes its clients on to another.
     let second = kafka.listener_servers("SECOND").unwrap();
@@ -235,12 +239,18 @@ fn a_kafka_can_be_had_with_other_settings_listeners_files_and_faults() {
 
 #[test]
 fn a_setting_that_kafka_refuses_is_told_in_its_words() {
+    if !offers(&[Ability::Settings]) {
+        return;
+    }
     let error = Kafka::builder().setting("log.retention.bytes", "much").start().err().unwrap().to_string();
     assert!(error.contains("log.retention.bytes"), "{error}");
 }
 
 #[test]
 fn a_paused_kafka_answers_nothing_until_it_goes_on() {
+    if !offers(&[Ability::Pause]) {
+        return;
+    }
     let kafka = Kafka::start().unwrap();
     kafka.pause().unwrap();
     let client: BaseConsumer = client(&kafka).create().unwrap();
@@ -251,8 +261,11 @@ fn a_paused_kafka_answers_nothing_until_it_goes_on() {
 
 #[test]
 fn a_dropped_kafka_is_gone_at_once() {
+    if !is_container(Kafka::shared().machine()) {
+        return;
+    }
     let kafka = Kafka::start().unwrap();
-    let name = kafka.container_name().to_owned();
+    let name = kafka.machine().to_owned();
     assert_eq!(container_state(&name).as_deref(), Some("running"));
     drop(kafka);
     assert_eq!(container_state(&name), None);
@@ -260,6 +273,9 @@ fn a_dropped_kafka_is_gone_at_once() {
 
 #[test]
 fn a_killed_process_leaves_no_container_even_when_it_is_paused() {
+    if !is_container(Kafka::shared().machine()) {
+        return;
+    }
     let (mut child, name) = process_with_kafka();
     assert_eq!(container_state(&name).as_deref(), Some("running"));
     docker(&["pause", &name]);
@@ -270,8 +286,11 @@ fn a_killed_process_leaves_no_container_even_when_it_is_paused() {
 
 #[test]
 fn what_a_watchdog_could_not_remove_the_next_start_does() {
+    if !is_container(Kafka::shared().machine()) {
+        return;
+    }
     let shared = Kafka::shared();
-    let inspect = |format: &str| docker(&["inspect", "--format", format, shared.container_name()]);
+    let inspect = |format: &str| docker(&["inspect", "--format", format, shared.machine()]);
     let image = inspect("{{.Config.Image}}");
     // An owner like this process, but for a start time that no process has; and one of another machine.
     let owner = inspect("{{index .Config.Labels \"modelcast.owner\"}}");
@@ -294,5 +313,5 @@ fn what_a_watchdog_could_not_remove_the_next_start_does() {
     next.unwrap();
     assert!(!orphan_is_there, "the orphan is still there");
     assert!(foreign_is_there, "another machine's container was removed");
-    assert_eq!(container_state(shared.container_name()).as_deref(), Some("running"));
+    assert_eq!(container_state(shared.machine()).as_deref(), Some("running"));
 }

@@ -9,8 +9,11 @@
 //!   container's may be busybox.
 
 mod container;
+mod local;
+mod workplace;
 
 pub(crate) use container::Container;
+pub(crate) use local::Local;
 
 use crate::error::Error;
 

@@ -53,6 +53,14 @@ echo $! >pid
 cat pid
 "#;
 
+/// The embedded broker: no settings, and a data folder that it makes.
+const START_EMBEDDED: &str = r#"
+cd "$1" || exit
+setsid "$2" --data "$3" --port "$4" >>log 2>&1 </dev/null &
+echo $! >pid
+cat pid
+"#;
+
 /// A process that has ended stays in the list until somebody asks how.
 const RUNS: &str = r#"
 runs() { kill -0 "$1" 2>/dev/null && ! grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
@@ -112,6 +120,8 @@ enum Process {
 pub(crate) struct Node {
     pub(crate) id: BrokerId,
     pub(crate) ports: Ports,
+    /// The program of the embedded broker, where it is no Apache Kafka.
+    embedded: Option<String>,
     process: Mutex<Process>,
 }
 
@@ -125,8 +135,8 @@ pub(crate) struct Preparation<'a> {
 }
 
 impl Node {
-    pub(crate) fn new(id: BrokerId, ports: Ports) -> Self {
-        Self { id, ports, process: Mutex::new(Process::None) }
+    pub(crate) fn new(id: BrokerId, ports: Ports, embedded: Option<String>) -> Self {
+        Self { id, ports, embedded, process: Mutex::new(Process::None) }
     }
 
     /// Writes what the nodes need, and formats their data folders.
@@ -167,8 +177,19 @@ impl Node {
         {
             return Ok(());
         }
-        let (java, class_path) = machine.java();
-        let number = machine.run("start Kafka", START, &[&self.folder(machine), java, class_path])?;
+        let folder = self.folder(machine);
+        let number = match &self.embedded {
+            Some(program) => {
+                let data = format!("{}/data-{}/broker", machine.folder(), self.id);
+                let port = self.ports.listeners.first().map(|listener| listener.port.to_string());
+                let args = [&folder, program, &data, &port.unwrap_or_default()];
+                machine.run("start the embedded broker", START_EMBEDDED, &args.map(String::as_str))?
+            }
+            None => {
+                let (java, class_path) = machine.java();
+                machine.run("start Kafka", START, &[&folder, java, class_path])?
+            }
+        };
         *process = Process::Running(number.trim().to_owned());
         Ok(())
     }

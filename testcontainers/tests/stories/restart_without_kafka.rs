@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use modelcast_testcontainers::Kafka;
+use modelcast_testcontainers::{Ability, Kafka, offers};
 use serde_json::json;
 
 use crate::support::app::App;
@@ -34,6 +34,9 @@ fn must_name_the_address(app: &App, scene: &Scene) {
 
 #[test]
 fn an_app_answers_while_kafka_is_down_and_starts_again_from_disk() {
+    if !offers(&[Ability::Restart]) {
+        return;
+    }
     let (runtime, kafka) = (runtime(), Kafka::start().unwrap());
     let scene = Scene::on(&kafka, "restart", &[MODEL]);
     let publisher = runtime.block_on(scene.publisher());

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use modelcast::protocol::topic;
-use modelcast_testcontainers::Kafka;
+use modelcast_testcontainers::{Ability, Kafka, offers};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -94,6 +94,9 @@ fn must_warn(app: &App, words: &[&str]) {
 
 #[test]
 fn a_topic_with_a_wrong_setting_is_refused_by_name_with_the_command_that_mends_it() {
+    if !offers(&[Ability::TopicSettings]) {
+        return;
+    }
     let scene = Scene::new("wrong-setting", &[MODEL]);
     let topic = topic::announcements(&scene.kafka.namespace).name;
     let wrong = AlterConfig::new(ResourceSpecifier::Topic(&topic)).set("cleanup.policy", "compact");
