@@ -23,8 +23,8 @@ use crate::{
     kafka::{KafkaError, producer::Producer},
 };
 
-/// How long an announcement is sent again before its outcome is unknown.
-const ANNOUNCE_DEADLINE: Duration = Duration::from_secs(60);
+/// How long an announcement is sent again before its outcome is unknown, unless the publisher says otherwise.
+pub(super) const ANNOUNCE_DEADLINE: Duration = Duration::from_secs(60);
 /// How long one look at the log may take while an outcome is open.
 const LOOK_DEADLINE: Duration = Duration::from_secs(10);
 /// Pause before the same bytes are sent again.
@@ -209,7 +209,7 @@ impl Publisher {
     ) -> Result<Decided, PublishError> {
         let kafka = self.catalog().kafka();
         let topic = topic::announcements(&kafka.namespace).name;
-        let deadline = Instant::now() + ANNOUNCE_DEADLINE;
+        let deadline = Instant::now() + self.announce_deadline;
         let mut log = Some(log);
         let mut producer: Result<Producer, KafkaError> = Ok(producer.clone());
         let mut sends = Sends::default();
@@ -250,6 +250,7 @@ impl Publisher {
             if Instant::now() >= deadline {
                 return Err(unknown(model, sealed, cause));
             }
+            warn!(%model, %cause, "outcome still open, sending the same announcement again");
             // A new one: a producer that lost an acknowledgement may be stuck with a fatal error.
             producer = Producer::new(kafka);
             tokio::time::sleep(SEND_AGAIN_AFTER).await;

@@ -24,7 +24,10 @@ pub use outcome::{Class, PublishError};
 pub use package::{PublishRequest, ScoreChampion};
 pub use sequence::{OnEvent, PublishEvent, Published, PublishedVersion};
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use modelcast_protocol::{
     ModelName,
@@ -44,6 +47,7 @@ pub struct Publisher {
     signing: SigningKey,
     /// The producer of the next publish: the broker takes half a second to give it its id.
     spare: Arc<Mutex<Option<Producer>>>,
+    announce_deadline: Duration,
 }
 
 impl Publisher {
@@ -61,7 +65,15 @@ impl Publisher {
     ) -> Result<Self, KafkaError> {
         let catalog = Catalog::contact(kafka, &keys.with(signing.public())).await?;
         let spare = Arc::new(Mutex::new(Some(Producer::new(kafka)?)));
-        Ok(Self { catalog, signing, spare })
+        Ok(Self { catalog, signing, spare, announce_deadline: announce::ANNOUNCE_DEADLINE })
+    }
+
+    /// Sets how long an announcement is sent again, while its outcome cannot be read, before that is
+    /// [`PublishError::Unknown`]: 60 s unless set. Looked at after each send and look at the log, which are not cut
+    /// short by it: together they can take a minute more.
+    #[must_use]
+    pub fn with_announce_deadline(self, announce_deadline: Duration) -> Self {
+        Self { announce_deadline, ..self }
     }
 
     /// Reads what is published, with the same connection settings and keys.
