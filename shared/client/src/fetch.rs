@@ -8,7 +8,8 @@
 //! * Nothing read from the topic is handed out whose digest was not checked. What [`Watch::local`] gives is, with the
 //!   whole artifact, in admission.
 //! * At most six records are in memory besides what librdkafka has queued.
-//! * A broken connection resumes at the chunk where it broke off.
+//! * A broken connection resumes at the chunk where it broke off; once one was too slow for a large answer, or broke
+//!   before its end, all further answers are small.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -98,6 +99,8 @@ pub(crate) struct Fetcher {
     model: ModelName,
     topic: String,
     reader: Option<Reader>,
+    /// [`Purpose::Bulk`] until an answer did not come through.
+    purpose: Purpose,
     /// The offset that the reader gives next.
     position: Option<i64>,
     /// The records before the manifest, and it: the chunks of a small artifact are among them.
@@ -127,6 +130,7 @@ impl Fetcher {
             model: model.clone(),
             topic: topic::blobs(&kafka.namespace, model).name,
             reader: None,
+            purpose: Purpose::Bulk,
             position: None,
             ahead: Vec::new(),
             wanted: HashSet::new(),
@@ -145,6 +149,19 @@ impl Fetcher {
 
     /// The same with the offset at which it stands.
     pub(crate) fn manifest_and_offset(
+        &mut self,
+        entry: &VersionEntry,
+        stop: Stop<'_>,
+    ) -> Result<(SignedManifest, i64), FetchError> {
+        match self.find_manifest(entry, stop) {
+            Err(FetchError::Kafka(error)) if self.purpose == Purpose::Bulk && self.slow_down(&error) => {
+                self.find_manifest(entry, stop)
+            }
+            found => found,
+        }
+    }
+
+    fn find_manifest(
         &mut self,
         entry: &VersionEntry,
         stop: Stop<'_>,
@@ -260,8 +277,12 @@ impl Fetcher {
                     if !std::mem::replace(&mut told, true) {
                         warn!(topic = self.topic, %error, "fetch interrupted, going on where it broke off");
                     }
-                    self.reader = None;
+                    self.slow_down(&error);
                     std::thread::park_timeout(RETRY_PAUSE);
+                }
+                Err(FetchError::Kafka(error)) => {
+                    self.slow_down(&error);
+                    return Err(error.into());
                 }
                 found => return found.map(|(raw, _)| raw),
             }
@@ -269,6 +290,16 @@ impl Fetcher {
                 return Err(FetchError::Cancelled);
             }
         }
+    }
+
+    /// Connects anew for what comes next; gives whether it asks for less at once because of this error.
+    fn slow_down(&mut self, error: &KafkaError) -> bool {
+        self.reader = None;
+        let is_slow = matches!(error, KafkaError::Transient { .. } | KafkaError::Unreachable { .. });
+        if is_slow {
+            self.purpose = Purpose::Trickle;
+        }
+        is_slow
     }
 
     /// What a scan looks for from now on; what an earlier one found is forgotten, since records may have come since.
@@ -376,7 +407,7 @@ impl Fetcher {
                 }
                 reader
             }
-            None => Reader::open(&self.kafka, Purpose::Bulk, &self.topic, 1, from)?,
+            None => Reader::open(&self.kafka, self.purpose, &self.topic, 1, from)?,
         };
         Ok(self.reader.insert(reader))
     }

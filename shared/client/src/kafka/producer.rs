@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use rdkafka::{
     error::KafkaError as Rdkafka,
-    producer::{FutureProducer, FutureRecord, Producer as _},
+    producer::{FutureProducer, FutureRecord, Producer as _, future_producer::DeliveryFuture},
     types::RDKafkaErrorCode as Code,
-    util::Timeout,
 };
+use tokio::time::Instant;
 
 use super::{
     closing::Closing,
@@ -16,10 +16,22 @@ use super::{
 };
 use crate::settings::KafkaSettings;
 
+/// How long a record may wait for its place in a full queue.
+const QUEUE_DEADLINE: Duration = Duration::from_secs(20);
+/// Pause between two looks at a full queue.
+const QUEUE_PAUSE: Duration = Duration::from_millis(20);
+
 /// A producer; cheap to clone. A publish takes a new one, so that nothing of an earlier one is still on its way.
 #[derive(Clone)]
 pub(crate) struct Producer {
     producer: Arc<Closing<FutureProducer<Quiet>>>,
+}
+
+/// A record on its way.
+pub(crate) struct Delivery {
+    delivery: DeliveryFuture,
+    producer: Producer,
+    topic: String,
 }
 
 impl Producer {
@@ -38,14 +50,36 @@ impl Producer {
         key: &str,
         value: Option<&[u8]>,
     ) -> Result<i64, KafkaError> {
-        let mut record = FutureRecord::<str, [u8]>::to(topic).partition(partition).key(key);
-        if let Some(value) = value {
-            record = record.payload(value);
-        }
-        let queue_timeout = Timeout::After(Duration::from_secs(20));
-        match self.producer.send(record, queue_timeout).await {
-            Ok(delivery) => Ok(delivery.offset),
-            Err((error, _)) => Err(self.explain(topic, &error)),
+        self.enqueue(topic, partition, key, value).await?.acknowledged().await
+    }
+
+    /// Hands over one record, which the partition gets after those that were handed over before. Waits only while
+    /// the queue is full.
+    pub(crate) async fn enqueue(
+        &self,
+        topic: &str,
+        partition: i32,
+        key: &str,
+        value: Option<&[u8]>,
+    ) -> Result<Delivery, KafkaError> {
+        let deadline = Instant::now() + QUEUE_DEADLINE;
+        let mut record = FutureRecord { payload: value, ..FutureRecord::<str, [u8]>::to(topic) }
+            .partition(partition)
+            .key(key);
+        loop {
+            match self.producer.send_result(record) {
+                Ok(delivery) => {
+                    return Ok(Delivery { delivery, producer: self.clone(), topic: topic.to_owned() });
+                }
+                Err((error, unsent)) => {
+                    let is_full = error.rdkafka_error_code() == Some(Code::QueueFull);
+                    if !is_full || Instant::now() >= deadline {
+                        return Err(self.explain(topic, &error));
+                    }
+                    record = unsent;
+                    tokio::time::sleep(QUEUE_PAUSE).await;
+                }
+            }
         }
     }
 
@@ -56,6 +90,20 @@ impl Producer {
             return not_granted("Write", topic);
         }
         explain(topic, error)
+    }
+}
+
+impl Delivery {
+    /// Waits for the acknowledgement; gives the record's offset.
+    pub(crate) async fn acknowledged(self) -> Result<i64, KafkaError> {
+        match self.delivery.await {
+            Ok(Ok(delivery)) => Ok(delivery.offset),
+            Ok(Err((error, _))) => Err(self.producer.explain(&self.topic, &error)),
+            Err(gone) => Err(KafkaError::Transient {
+                what: format!("a record for topic {}", self.topic),
+                cause: gone.to_string(),
+            }),
+        }
     }
 }
 

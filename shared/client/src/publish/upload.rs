@@ -12,7 +12,6 @@ use modelcast_protocol::{
     manifest::SignedManifest,
     topic,
 };
-use tokio::task::JoinHandle;
 
 use super::{
     Publisher,
@@ -21,7 +20,7 @@ use super::{
     sequence::{OnEvent, PublishEvent},
 };
 use crate::{
-    kafka::{KafkaError, producer::Producer},
+    kafka::producer::{Delivery, Producer},
     loaded::LoadedModel,
 };
 
@@ -92,7 +91,7 @@ async fn send_chunks(
     on_event: &OnEvent,
 ) -> Result<ChunkTable, PublishError> {
     let mut table = ChunkTable::default();
-    let mut on_the_way: VecDeque<JoinHandle<Result<i64, KafkaError>>> = VecDeque::new();
+    let mut on_the_way: VecDeque<Delivery> = VecDeque::new();
     let (mut acknowledged, mut done_bytes) = (0_usize, 0);
     let mut stored = stored_chunks(request, measured.size_bytes);
     loop {
@@ -100,16 +99,12 @@ async fn send_chunks(
         let ended = next.is_none();
         if let Some(StoredChunk { entry, bytes }) = next {
             table.entries.push(entry);
-            let (producer, topic, key) = (producer.clone(), topic.to_owned(), entry.digest.to_hex());
-            on_the_way
-                .push_back(tokio::spawn(async move { producer.send(&topic, 0, &key, Some(&bytes)).await }));
+            // In their order: a subscriber that reads on finds the next chunk, and need not fetch from elsewhere.
+            on_the_way.push_back(producer.enqueue(topic, 0, &entry.digest.to_hex(), Some(&bytes)).await?);
         }
         while on_the_way.len() >= IN_FLIGHT || (ended && !on_the_way.is_empty()) {
             let Some(sent) = on_the_way.pop_front() else { break };
-            let offset = sent.await.map_err(|error| PublishError::Internal {
-                what: "sending a chunk".into(),
-                cause: error.to_string(),
-            })??;
+            let offset = sent.acknowledged().await?;
             if let Some(entry) = table.entries.get_mut(acknowledged) {
                 entry.offset = Some(offset);
                 done_bytes += u64::from(entry.raw_bytes);
