@@ -8,24 +8,33 @@
 //! keys and topics and tells the status. Not for what can be proven without Kafka: that is in the crates' own tests.
 //!
 //! # Invariants
-//! * All stories share one Kafka; each has a namespace of its own, and one that stops Kafka has its own.
+//! * All stories share one Kafka; each has a namespace of its own, and one that stops Kafka has its own. Faults strike
+//!   a cluster that one story has at a time, or a Kafka behind a proxy.
 //! * Whatever is waited for has a deadline; nothing sleeps for luck.
 
 // clippy.toml allows them in tests, but takes only functions marked #[test] for tests.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod acks_cut;
 mod admission;
+mod broker_restart;
+mod brokers_gone;
+mod committed_survives;
 mod conflict;
 mod damaged_records;
+mod disk_full;
 mod history_lost;
 mod hostile_models;
 mod large_artifacts;
 mod late_joiner;
+mod leader_killed;
+mod leader_stopped;
 mod mirrored_topic;
 mod publish_and_swap;
 mod publish_by_hand;
 mod restart_without_kafka;
 mod rollback;
+mod slow_network;
 #[path = "../support/mod.rs"]
 mod support;
 mod swap_under_load;

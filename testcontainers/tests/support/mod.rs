@@ -8,8 +8,10 @@
 //! * A program that was started ends with its handle.
 
 pub(crate) mod app;
+pub(crate) mod held;
 pub(crate) mod linear;
 pub(crate) mod programs;
+pub(crate) mod records;
 pub(crate) mod scene;
 pub(crate) mod signer;
 pub(crate) mod topics;

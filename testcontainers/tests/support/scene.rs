@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::PathBuf;
 
-use modelcast::Publisher;
+use modelcast::admission::Policy;
 use modelcast::protocol::ModelName;
 use modelcast::protocol::key::{SigningKey, TrustedKeys};
+use modelcast::protocol::resolve::Identity;
 use modelcast::settings::KafkaSettings;
+use modelcast::{Publisher, Subscriber};
 use modelcast_testcontainers::{Kafka, Stage};
 use serde_json::Value;
 
@@ -28,7 +30,12 @@ impl Scene {
 
     /// The same on a Kafka of the test's own.
     pub(crate) fn on(kafka: &Kafka, stem: &str, models: &[&str]) -> Self {
-        let scene = Self::bare(kafka.bootstrap_servers(), &kafka.namespace(stem));
+        Self::at(kafka.bootstrap_servers(), &kafka.namespace(stem), models)
+    }
+
+    /// The same at an address.
+    pub(crate) fn at(address: &str, namespace: &str, models: &[&str]) -> Self {
+        let scene = Self::bare(address, namespace);
         runtime().block_on(scene.stage.create_topics(models)).unwrap();
         scene
     }
@@ -76,6 +83,19 @@ impl Scene {
     /// A publisher in this process.
     pub(crate) async fn publisher(&self) -> Publisher {
         self.stage.publisher().await.unwrap().clone()
+    }
+
+    /// The same namespace at another address.
+    pub(crate) fn kafka_at(&self, address: &str) -> KafkaSettings {
+        KafkaSettings { bootstrap_servers: address.to_owned(), ..self.kafka.clone() }
+    }
+
+    /// A subscriber in this process, with a state folder of its name.
+    pub(crate) async fn subscriber(&self, name: &str, of: &str, policy: Policy) -> Subscriber {
+        let identity = Identity { instance: name.parse().unwrap(), labels: [].into() };
+        let state = self.path(&format!("state-{name}"));
+        let builder = Subscriber::builder(&self.kafka, &self.trusted(), identity, &state);
+        builder.model(model(of), policy).start().await.unwrap()
     }
 
     /// The sections that all programs have.
