@@ -17,6 +17,7 @@ mod manifest;
 mod markdown;
 mod names;
 mod paths;
+mod proofs;
 mod settings;
 mod sizes;
 mod source;
@@ -93,6 +94,7 @@ fn violations(tree: &Tree) -> Vec<Violation> {
         header::check(tree),
         unfinished::check(tree),
         paths::check(tree),
+        proofs::check(tree),
         settings::check(tree),
         commands::check(tree, &xtask),
         wire::check(tree),
