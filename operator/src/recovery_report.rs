@@ -113,11 +113,13 @@ fn in_log(generation: Generation) -> String {
 fn word(witness: &Witness, now_unix_ms: u64) -> String {
     let serves = witness.served.map_or_else(
         || "serves nothing".to_owned(),
-        |served| format!("serves version {}, manifest {}", served.version, served.manifest.short()),
+        |served| format!("serves version {} (manifest {})", served.version, served.manifest.short()),
     );
-    let ago = age(now_unix_ms.saturating_sub(witness.at_unix_ms));
-    format!("has seen generation {}, {serves}; its word is of {ago} ago", witness.generation)
-        .replace("now ago", "now")
+    let said = match now_unix_ms.saturating_sub(witness.at_unix_ms) {
+        0..1_000 => "says so now".to_owned(),
+        ms => format!("said so {} ago", age(ms)),
+    };
+    format!("has seen generation {}, {serves}, {said}", witness.generation)
 }
 
 fn only_fleet() -> String {
@@ -136,4 +138,45 @@ fn left(source: Source) -> String {
 
 fn generations(first: Generation, last: Generation) -> String {
     if first == last { format!("generation {first}") } else { format!("generations {first} to {last}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use modelcast_protocol::{Digest, Version, status::StatusVersion};
+
+    use super::*;
+
+    #[test]
+    fn an_instances_word_says_what_it_saw_what_it_serves_and_when() {
+        let served = StatusVersion { version: Version::FIRST, manifest: Digest::of(b"manifest") };
+        let (generation, instance) = (Generation::new(12), "app-1".parse().unwrap());
+        let at_unix_ms = 1_000;
+        let witness = Witness { instance, generation, announcement: None, served: Some(served), at_unix_ms };
+        let short = served.manifest.short();
+        for (now, witness, says) in [
+            (
+                1_500,
+                witness.clone(),
+                format!("has seen generation 12, serves version 1 (manifest {short}), says so now"),
+            ),
+            (
+                8_000,
+                Witness { served: None, ..witness },
+                "has seen generation 12, serves nothing, said so 7 s ago".to_owned(),
+            ),
+        ] {
+            assert_eq!(word(&witness, now), says);
+        }
+    }
+
+    #[test]
+    fn places_and_generations_read_well() {
+        let announcement = Digest::of(b"x");
+        let source = |place, offset| Source { place, offset, generation: Generation::new(12), announcement };
+        assert_eq!(left(source(Place::Audit, Some(41))), "generation 12, in the audit topic at offset 41");
+        assert_eq!(left(source(Place::Given, None)), "generation 12, in a file that was given");
+        assert_eq!(generations(Generation::new(4), Generation::new(4)), "generation 4");
+        assert_eq!(generations(Generation::new(4), Generation::new(6)), "generations 4 to 6");
+        assert_eq!(in_log(Generation::ZERO), "has nothing of this model");
+    }
 }
