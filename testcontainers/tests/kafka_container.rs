@@ -17,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use modelcast_testcontainers::{Ability, Faults, Kafka, offers};
+use modelcast_testcontainers::{Ability, Backend, Faults, Kafka, offers};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -79,6 +79,11 @@ fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Whether it keeps folders and logs like Apache Kafka, where we can look at them.
+fn is_apache(kafka: &Kafka) -> bool {
+    matches!(kafka.backend(), Backend::Container | Backend::Process)
+}
+
 fn docker(args: &[&str]) -> String {
     let output = Command::new("docker").args(args).stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -119,6 +124,10 @@ fn what_is_produced_is_consumed() {
 
 #[test]
 fn a_missing_topic_stays_missing() {
+    // The embedded broker makes what a producer asks for.
+    if !offers(&[Ability::Settings]) {
+        return;
+    }
     let kafka = Kafka::shared();
     let topic = format!("{}.records", kafka.namespace("missing"));
     // A producer's default asks the broker to create what is missing: the broker must refuse.
@@ -160,7 +169,9 @@ fn stopping_and_starting_keeps_the_data_and_the_address() {
     kafka.start_again().unwrap();
     assert_eq!(kafka.bootstrap_servers(), address);
     assert_eq!(consume_first(&kafka, "kept"), "before the stop");
-    assert!(kafka.log().unwrap().contains("shut down completed"), "the stop was no orderly one");
+    if is_apache(&kafka) {
+        assert!(kafka.log().unwrap().contains("shut down completed"), "the stop was no orderly one");
+    }
 }
 
 #[test]
@@ -190,7 +201,7 @@ fn a_topic_anew_is_empty_and_another_one_with_the_same_settings() {
     let before = identity();
 
     kafka.recreate_topic(&topic).unwrap();
-    assert_ne!(identity(), before);
+    assert!(identity() != before || !is_apache(kafka));
     produce(kafka, &topic, "second");
     assert_eq!(consume_first(kafka, &topic), "second");
     let metadata = admin.inner().fetch_metadata(Some(&topic), DEADLINE).unwrap();
