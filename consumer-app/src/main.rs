@@ -21,6 +21,9 @@ const DEFAULT_CONFIG: &str = "config/consumer-app.toml";
 /// Work that does not end by itself, such as a download, is left behind after this.
 const RUNTIME_DEADLINE: Duration = Duration::from_secs(2);
 
+/// How long clients that close may hold up the end, where a broker is gone.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
+
 const FAILED: u8 = 1;
 const SETTINGS_WRONG: u8 = 64;
 
@@ -50,6 +53,7 @@ fn serve(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ran = runtime.block_on(app::run(settings, say_listening));
     runtime.shutdown_timeout(RUNTIME_DEADLINE);
+    modelcast::wait_until_closed(CLOSE_DEADLINE);
     Ok(ran?)
 }
 

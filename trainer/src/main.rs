@@ -10,9 +10,12 @@ mod logging;
 mod progress;
 mod verbs;
 
-use std::{io::Write as _, process::ExitCode};
+use std::{io::Write as _, process::ExitCode, time::Duration};
 
 use clap::{CommandFactory as _, FromArgMatches as _};
+
+/// How long clients that close may hold up the end, where a broker is gone.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -20,7 +23,9 @@ async fn main() -> ExitCode {
     let matches = cli::Cli::command().get_matches();
     let cli = cli::Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     logging::start(&cli.common);
-    match verbs::run(cli, &matches).await {
+    let ended = verbs::run(cli, &matches).await;
+    modelcast::wait_until_closed(CLOSE_DEADLINE);
+    match ended {
         Ok(exit) => exit.into(),
         Err(failure) => {
             let _ = std::io::stderr().write_all(failure.text().as_bytes());

@@ -47,7 +47,7 @@ pub use catalog::Catalog;
 pub use fetch::FetchError;
 pub use fixed::FixedModelError;
 #[cfg(feature = "kafka")]
-pub use kafka::KafkaError;
+pub use kafka::{KafkaError, wait_until_closed};
 pub use live::{LiveModel, ModelState, Rejection};
 pub use loaded::LoadedModel;
 pub use modelcast_models as models;

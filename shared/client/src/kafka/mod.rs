@@ -10,4 +10,5 @@ pub(crate) mod producer;
 pub(crate) mod reader;
 pub(crate) mod topics;
 
+pub use closing::wait_until_closed;
 pub use error::KafkaError;
