@@ -232,7 +232,8 @@ impl Publisher {
                     match judge(sealed.digest, sealed.generation, in_force) {
                         Verdict::Committed => return Ok(Decided { log: read, lost_to: None }),
                         Verdict::Conflict { by } => {
-                            let lost_to = Some(conflict(sealed.generation, by, in_force));
+                            let lost_to = self.conflict(model, sealed.generation, by, in_force).await;
+                            let lost_to = Some(lost_to);
                             return Ok(Decided { log: read, lost_to });
                         }
                         // Refused at the first try, and not in the log: it is not there, and will not come.
@@ -268,6 +269,30 @@ impl Publisher {
             log.read_past(offset, Instant::now() + LOOK_DEADLINE).map(|()| log)
         })
         .await
+    }
+
+    /// Who won a generation. More may have been announced on top of it since: then it is looked up in the log.
+    async fn conflict(
+        &self,
+        model: &ModelName,
+        generation: Generation,
+        announcement: Digest,
+        in_force: Option<&InForce>,
+    ) -> Conflict {
+        let theirs = match in_force {
+            Some(in_force) if in_force.announcement.digest == announcement => {
+                Some(in_force.announcement.clone())
+            }
+            _ => {
+                let history = self.catalog().history(model).await.map(|(_, history)| history);
+                history.unwrap_or_default().into_iter().find(|one| one.digest == announcement)
+            }
+        };
+        let (by, summary, reason) = match theirs.and_then(|theirs| theirs.body.ok()) {
+            Some(state) => (state.stamp.author, state.summary, state.stamp.reason),
+            None => (format!("announcement {}", announcement.short()), String::new(), String::new()),
+        };
+        Conflict { generation, announcement, by, summary, reason }
     }
 
     /// Copies a committed announcement for whoever wants the history. Its loss loses nothing that decides.
@@ -335,17 +360,6 @@ pub(super) fn give_up(conflicts: &mut Vec<Conflict>) -> Result<(), PublishError>
         Some(last) => Err(PublishError::Conflict(Box::new(last), count)),
         None => Ok(()),
     }
-}
-
-fn conflict(generation: Generation, announcement: Digest, in_force: Option<&InForce>) -> Conflict {
-    let theirs = in_force
-        .filter(|in_force| in_force.announcement.digest == announcement)
-        .and_then(|in_force| in_force.announcement.body.as_ref().ok());
-    let (by, summary, reason) = match theirs {
-        Some(state) => (state.stamp.author.clone(), state.summary.clone(), state.stamp.reason.clone()),
-        None => (format!("announcement {}", announcement.short()), String::new(), String::new()),
-    };
-    Conflict { generation, announcement, by, summary, reason }
 }
 
 #[cfg(test)]
