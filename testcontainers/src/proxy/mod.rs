@@ -60,6 +60,8 @@ pub enum LoseAcks {
     No,
     /// So many from now on.
     Next(u32),
+    /// Every one after so many from now on.
+    After(u32),
     /// Every one.
     All,
 }
@@ -200,13 +202,22 @@ impl Shared {
 
     /// Whether an acknowledgement that came from the broker is to be lost.
     fn loses_ack(&self) -> bool {
-        let loses = self.control.send_if_modified(|control| match &mut control.faults.lose_acks {
-            LoseAcks::No | LoseAcks::Next(0) => false,
-            LoseAcks::Next(left) => {
-                *left -= 1;
-                true
-            }
-            LoseAcks::All => true,
+        let mut loses = false;
+        // Nobody waits for the count: no connection is woken for it.
+        self.control.send_if_modified(|control| {
+            loses = match &mut control.faults.lose_acks {
+                LoseAcks::No | LoseAcks::Next(0) => false,
+                LoseAcks::Next(left) => {
+                    *left -= 1;
+                    true
+                }
+                LoseAcks::After(left @ 1..) => {
+                    *left -= 1;
+                    false
+                }
+                LoseAcks::After(0) | LoseAcks::All => true,
+            };
+            false
         });
         self.counts().lost_acks += u64::from(loses);
         loses

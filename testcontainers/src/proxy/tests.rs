@@ -229,9 +229,16 @@ fn a_lost_acknowledgement_is_one_that_the_broker_gave() {
         assert_eq!(client.until_closed(), b"");
     }
     assert_eq!(proxy.counts().lost_acks, 4);
+
+    proxy.set(Faults { lose_acks: LoseAcks::After(1), ..Faults::default() });
+    let mut last = Client::connect(&proxy);
+    last.must_be_answered(PRODUCE, 16);
+    last.send(PRODUCE, 17, 50);
+    assert_eq!(last.until_closed(), b"");
+    assert_eq!(proxy.counts().lost_acks, 5);
     proxy.heal();
-    Client::connect(&proxy).must_be_answered(PRODUCE, 16);
-    assert_eq!((proxy.counts().lost_acks, proxy.counts().produces()), (4, 8));
+    Client::connect(&proxy).must_be_answered(PRODUCE, 18);
+    assert_eq!((proxy.counts().lost_acks, proxy.counts().produces()), (5, 10));
 }
 
 #[test]

@@ -3,20 +3,16 @@
 //! Each generation has one winner; the loser is told by whom, decides again on what won, and nothing is overwritten.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::Stdio;
-use std::sync::mpsc::{self, Receiver};
 
 use modelcast::Publisher;
 use modelcast::protocol::Version;
 use modelcast::protocol::change::Change;
 use modelcast::protocol::desired::PinTarget;
-use modelcast::settings::{KafkaSettings, KeySettings};
 use serde::{Deserialize, Serialize};
 
-use crate::support::programs::{Running, this_binary_again};
+use crate::support::part::{self, Actor, Place, say};
 use crate::support::scene::{Scene, model};
-use crate::support::{DEADLINE, linear, runtime};
+use crate::support::{linear, runtime};
 
 const MODEL: &str = "price";
 /// How often both are released together.
@@ -26,11 +22,6 @@ const CONFLICTS: usize = 150;
 const AUTHORS: [&str; 2] = ["ada", "grace"];
 
 const AUTHOR: &str = "STORY_AUTHOR";
-const ADDRESS: &str = "STORY_ADDRESS";
-const NAMESPACE: &str = "STORY_NAMESPACE";
-const KEYS: &str = "STORY_KEYS";
-/// Before each line that is meant for the parent: the test harness prints too.
-const MARK: &str = "story: ";
 
 /// What became of one change.
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,42 +31,18 @@ struct Done {
     lost: Vec<(u64, String)>,
 }
 
-/// A publisher in a process of its own.
-struct Rival {
-    running: Running,
-    lines: Receiver<String>,
+/// Starts a publisher in a process of its own.
+fn rival(scene: &Scene, author: &str) -> Actor {
+    let mut command = part::command(scene, "conflict::a_publisher_process");
+    command.env(AUTHOR, author);
+    let rival = Actor::start(command);
+    assert_eq!(rival.line(), "ready");
+    rival
 }
 
-impl Rival {
-    fn start(scene: &Scene, author: &str) -> Self {
-        let mut command = this_binary_again("conflict::a_publisher_process");
-        command.env(AUTHOR, author).env(ADDRESS, &scene.kafka.bootstrap_servers);
-        command.env(NAMESPACE, scene.kafka.namespace.as_str()).env(KEYS, scene.shown("keys"));
-        let mut running = Running::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
-        let printed = BufReader::new(running.child().stdout.take().unwrap());
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            let ours = printed.lines().map_while(Result::ok);
-            let ours = ours.filter_map(|line| Some(line.split_once(MARK)?.1.to_owned()));
-            ours.map_while(|line| sender.send(line).ok()).for_each(drop);
-        });
-        let rival = Self { running, lines };
-        assert_eq!(rival.line(), "ready");
-        rival
-    }
-
-    fn release(&mut self, round: u64) {
-        writeln!(self.running.child().stdin.as_mut().unwrap(), "{round}").unwrap();
-    }
-
-    fn line(&self) -> String {
-        self.lines.recv_timeout(DEADLINE).unwrap()
-    }
-
-    /// What became of its change.
-    fn done(&self) -> Done {
-        serde_json::from_str(&self.line()).unwrap()
-    }
+/// What became of its change.
+fn done(rival: &Actor) -> Done {
+    serde_json::from_str(&rival.line()).unwrap()
 }
 
 fn target(author: &str, round: u64) -> PinTarget {
@@ -112,11 +79,11 @@ fn of_two_publishers_released_together_one_wins_and_the_other_is_told_by_whom() 
     let (runtime, scene) = (runtime(), Scene::new("conflict", &[MODEL]));
     let publisher = runtime.block_on(scene.publisher());
     runtime.block_on(linear::publish(&publisher, linear::request(MODEL, 1.0)));
-    let mut rivals = AUTHORS.map(|author| Rival::start(&scene, author));
+    let mut rivals = AUTHORS.map(|author| rival(&scene, author));
     let mut contests = Contests::default();
     for round in 1..=ROUNDS {
-        rivals.iter_mut().for_each(|rival| rival.release(round));
-        let done = rivals.each_ref().map(Rival::done);
+        rivals.iter_mut().for_each(|rival| rival.tell(&round.to_string()));
+        let done = rivals.each_ref().map(done);
         contests.take(done.each_ref());
     }
     let conflicts = contests.conflicts;
@@ -137,12 +104,10 @@ fn of_two_publishers_released_together_one_wins_and_the_other_is_told_by_whom() 
 #[test]
 #[ignore = "is the process that of_two_publishers_released_together_one_wins_and_the_other_is_told_by_whom starts twice"]
 fn a_publisher_process() {
-    let variables = [AUTHOR, ADDRESS, NAMESPACE, KEYS].map(std::env::var);
-    let [Ok(author), Ok(bootstrap_servers), Ok(namespace), Ok(keys)] = variables else { return };
-    let namespace = namespace.parse().unwrap();
-    let kafka = KafkaSettings { bootstrap_servers, namespace, ..KafkaSettings::default() };
-    let keys =
-        KeySettings { signing: Some(format!("{keys}/team.key.pem").into()), trusted: vec![keys.into()] };
+    let (Some(Place { kafka, keys, .. }), Ok(author)) = (Place::of_this_process(), std::env::var(AUTHOR))
+    else {
+        return;
+    };
     let (trusted, signing) = (keys.trusted().unwrap(), keys.signing().unwrap());
     runtime().block_on(async {
         let publisher = Publisher::connect(&kafka, &trusted, signing).await.unwrap();
@@ -160,9 +125,4 @@ async fn pin(publisher: &Publisher, author: &str, round: u64) -> Done {
     let done = publisher.change(&model(MODEL), &change, &linear::stamp(author)).await.unwrap();
     let lost = done.conflicts.into_iter().map(|lost| (lost.generation.get(), lost.by)).collect();
     Done { generation: done.generation.get(), lost }
-}
-
-fn say(line: &str) {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{MARK}{line}").and_then(|()| out.flush()).unwrap();
 }

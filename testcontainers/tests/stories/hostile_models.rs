@@ -17,16 +17,14 @@ use modelcast::settings::{KafkaSettings, KeySettings};
 use modelcast::{LoadedModel, Subscriber};
 use serde_json::json;
 
-use crate::support::programs::{Running, this_binary_again};
+use crate::support::part::{self, Place};
+use crate::support::programs::Running;
 use crate::support::scene::{Scene, model};
 use crate::support::signer::Signer;
 use crate::support::toy::{self, Process};
 use crate::support::{linear, runtime, wait_for};
 
 const MODEL: &str = "price";
-const ADDRESS: &str = "STORY_ADDRESS";
-const NAMESPACE: &str = "STORY_NAMESPACE";
-const FOLDER: &str = "STORY_FOLDER";
 
 /// Follows the model under a name, with a state folder of that name.
 async fn follow(kafka: &KafkaSettings, folder: &str, name: &str, policy: Policy) -> Subscriber {
@@ -124,9 +122,7 @@ fn a_model_that_kills_the_process_is_refused_when_it_starts_again() {
     let (runtime, scene) = (runtime(), Scene::new("kills", &[MODEL]));
     let signer = runtime.block_on(Signer::connect(&scene));
     runtime.block_on(publish_toy(&signer, "scale 1", 2.0));
-    let mut command = this_binary_again("hostile_models::a_process_that_follows_the_model");
-    command.env(ADDRESS, &scene.kafka.bootstrap_servers);
-    command.env(NAMESPACE, scene.kafka.namespace.as_str()).env(FOLDER, scene.shown(""));
+    let mut command = part::command(&scene, "hostile_models::a_process_that_follows_the_model");
     let mut victim = Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
     scene.wait_for_status(MODEL, "own", "the process to serve", |one| one["standing"] == "live");
 
@@ -148,13 +144,8 @@ fn a_model_that_kills_the_process_is_refused_when_it_starts_again() {
 #[test]
 #[ignore = "is the process that a_model_that_kills_the_process_is_refused_when_it_starts_again starts"]
 fn a_process_that_follows_the_model() {
-    let (Ok(address), Ok(namespace), Ok(folder)) =
-        (std::env::var(ADDRESS), std::env::var(NAMESPACE), std::env::var(FOLDER))
-    else {
-        return;
-    };
-    let namespace = namespace.parse().unwrap();
-    let kafka = KafkaSettings { bootstrap_servers: address, namespace, ..KafkaSettings::default() };
+    let Some(Place { kafka, folder, .. }) = Place::of_this_process() else { return };
+    let folder = folder.display().to_string();
     let runtime = runtime();
     let _subscriber = runtime.block_on(follow(&kafka, &folder, "own", toy::policy(Process::Victim)));
     // Until the decoder ends it, or the test does.

@@ -3,9 +3,10 @@
 //! One module a story. In most, apps and commands are the built programs: `cargo xtask test` builds them first, and a
 //! program that is missing fails its story by name. Some publish in this process, since a model of one weight says
 //! more than a data set would: `late_joiner`, `swap_under_load`, `restart_without_kafka`, parts of `rollback`; and
-//! `admission` and `damaged_records` write by hand what no publisher would. In `conflict`, `large_artifacts` and
-//! `hostile_models` the publishers and subscribers are this test binary, or further processes of it; `modelcast` makes
-//! keys and topics and tells the status. Not for what can be proven without Kafka: that is in the crates' own tests.
+//! `admission` and `damaged_records` write by hand what no publisher would. In `conflict`, `large_artifacts`,
+//! `many_subscribers`, `hostile_models`, `publisher_killed` and `stopped_publisher` the publishers and subscribers are
+//! this test binary, or further processes of it; `modelcast` tells the status. Not for what can be proven without
+//! Kafka: that is in the crates' own tests.
 //!
 //! # Invariants
 //! * All stories share one Kafka; each has a namespace of its own, and one that stops Kafka has its own. Faults strike
@@ -17,26 +18,32 @@
 
 mod acks_cut;
 mod admission;
+mod auto_created_topic;
 mod broker_restart;
 mod brokers_gone;
 mod committed_survives;
 mod conflict;
 mod damaged_records;
 mod disk_full;
+mod foreign_transaction;
 mod history_lost;
 mod hostile_models;
 mod large_artifacts;
 mod late_joiner;
 mod leader_killed;
 mod leader_stopped;
+mod many_subscribers;
 mod mirrored_topic;
 mod publish_and_swap;
 mod publish_by_hand;
+mod publisher_killed;
 mod restart_without_kafka;
 mod rollback;
 mod slow_network;
+mod stopped_publisher;
 #[path = "../support/mod.rs"]
 mod support;
 mod swap_under_load;
 mod topic_anew;
+mod two_models;
 mod wrong_settings;

@@ -1,4 +1,5 @@
-//! What the stories stand on: built programs, a workplace for each test, HTTP clients, a signer that lies.
+//! What the stories stand on: built programs, further processes of the test binary, a workplace for each test, HTTP
+//! clients, a signer that lies.
 //!
 //! No test is in here.
 //!
@@ -8,8 +9,10 @@
 //! * A program that was started ends with its handle.
 
 pub(crate) mod app;
+pub(crate) mod bulk;
 pub(crate) mod held;
 pub(crate) mod linear;
+pub(crate) mod part;
 pub(crate) mod programs;
 pub(crate) mod records;
 pub(crate) mod scene;

@@ -121,6 +121,12 @@ impl Running {
         self.0.freeze().unwrap();
     }
 
+    /// Whether it is stopped, as the kernel says.
+    pub(crate) fn is_frozen(&mut self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child().id())).unwrap();
+        stat.rsplit_once(") ").unwrap().1.starts_with('T')
+    }
+
     /// Lets it go on.
     pub(crate) fn thaw(&mut self) {
         self.0.thaw().unwrap();
