@@ -43,6 +43,7 @@ mod owner;
 mod port;
 mod process;
 mod proxy;
+pub mod security;
 mod stage;
 mod tiny;
 mod topics;

@@ -330,7 +330,11 @@ pub(crate) fn run_tool(machine: &dyn Machine, class: &str, arguments: &[&str]) -
     let (java, class_path) = machine.java();
     let log_settings = format!("-Dlog4j2.configurationFile={}/node-1/log4j2.properties", machine.folder());
     let fixed = [java, "-Xmx128m", "-XX:TieredStopAtLevel=1", &log_settings, "-cp", class_path, class];
-    machine.run("run a tool of Kafka", r#"exec "$@""#, &[&fixed, arguments].concat())
+    machine.run(
+        "run a tool of Kafka",
+        r#"cd "$1/node-1" && shift && exec "$@""#,
+        &[&[machine.folder()][..], &fixed, arguments].concat(),
+    )
 }
 
 fn runs(machine: &dyn Machine, process: &str) -> Result<bool, Error> {

@@ -39,6 +39,7 @@ mod publish_by_hand;
 mod publisher_killed;
 mod restart_without_kafka;
 mod rollback;
+mod security;
 mod slow_network;
 mod stopped_publisher;
 #[path = "../support/mod.rs"]

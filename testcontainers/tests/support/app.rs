@@ -24,9 +24,14 @@ pub(crate) struct App {
 impl App {
     /// Starts it and waits until it listens.
     pub(crate) fn start(name: &str, config: &Path) -> Self {
+        Self::start_logging(name, config, "info")
+    }
+
+    /// The same, logging what this filter lets through.
+    pub(crate) fn start_logging(name: &str, config: &Path, filter: &str) -> Self {
         let (out, log) = (config.with_extension("out"), config.with_extension("log"));
         let mut command = command("consumer-app");
-        command.args(["serve", "--log", "info", "--config"]).arg(config);
+        command.args(["serve", "--log", filter, "--config"]).arg(config);
         command.stdout(File::create(&out).unwrap()).stderr(File::create(&log).unwrap()).stdin(Stdio::null());
         let mut running = Running::start(&mut command);
         let url = wait_for("the app to listen", || {

@@ -16,6 +16,7 @@ pub(crate) mod part;
 pub(crate) mod programs;
 pub(crate) mod records;
 pub(crate) mod scene;
+pub(crate) mod secured;
 pub(crate) mod signer;
 pub(crate) mod topics;
 pub(crate) mod toy;
