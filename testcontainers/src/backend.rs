@@ -51,6 +51,8 @@ pub enum Ability {
     Transactions,
     /// To change the settings of a topic that is there.
     TopicSettings,
+    /// To refuse a reader that is past the end of the log, as it is when a topic was created anew.
+    OutOfRange,
     /// Settings and listeners of the broker's own, a fault proxy before it among them.
     Settings,
     /// TLS, SASL and ACLs.
@@ -148,15 +150,17 @@ impl Backend {
         match (self, ability) {
             (Self::Container, _)
             | (Self::Process, Ability::Restart | Ability::Pause | Ability::Cluster)
-            | (Self::Process, Ability::Transactions | Ability::TopicSettings)
+            | (Self::Process, Ability::Transactions | Ability::TopicSettings | Ability::OutOfRange)
             | (Self::Process, Ability::Settings | Ability::Security)
             | (Self::Embedded, Ability::Restart | Ability::Pause)
-            | (Self::External, Ability::Transactions | Ability::TopicSettings) => true,
+            | (Self::External, Ability::Transactions | Ability::TopicSettings | Ability::OutOfRange) => true,
             // Its folders are on this machine's disk, which nobody wants full.
             (Self::Process, Ability::DiskFull) => false,
             // One process with two options, no authentication, and transactions refused for the lack of it.
             (Self::Embedded, Ability::Cluster | Ability::Transactions | Ability::TopicSettings) => false,
             (Self::Embedded, Ability::Settings | Ability::Security | Ability::DiskFull) => false,
+            // Nisshi 0.8.1 answers a fetch past the end as one at the end.
+            (Self::Embedded, Ability::OutOfRange) => false,
             // Somebody else's: nothing is done to it.
             (Self::External, Ability::Restart | Ability::Pause | Ability::Cluster) => false,
             (Self::External, Ability::Settings | Ability::Security | Ability::DiskFull) => false,
@@ -183,6 +187,7 @@ impl fmt::Display for Ability {
             Self::Cluster => "three brokers",
             Self::Transactions => "transactions",
             Self::TopicSettings => "changed topic settings",
+            Self::OutOfRange => "the refusal of readers past the end",
             Self::Settings => "broker settings",
             Self::Security => "authentication",
             Self::DiskFull => "a full disk",

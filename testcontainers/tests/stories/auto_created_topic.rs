@@ -3,7 +3,7 @@
 //! No program of ours makes it do so, and what somebody else's producer had created is refused by name.
 
 use modelcast::protocol::topic;
-use modelcast_testcontainers::Kafka;
+use modelcast_testcontainers::{Ability, Kafka, offers};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -64,6 +64,9 @@ fn use_all_programs(scene: &Scene, app: &str) {
 
 #[test]
 fn no_program_creates_a_topic_by_asking_for_it() {
+    if !offers(&[Ability::Settings]) {
+        return;
+    }
     let kafka = obliging();
     let scene = Scene::bare(kafka.bootstrap_servers(), &kafka.namespace("obliging"));
     use_all_programs(&scene, "app-1");
@@ -91,6 +94,9 @@ fn mending_arguments(refusal: &Ended) -> Vec<String> {
 
 #[test]
 fn what_a_foreign_producer_created_is_refused_by_name_with_the_command_that_mends_it() {
+    if !offers(&[Ability::Settings]) {
+        return;
+    }
     let kafka = obliging();
     let scene = Scene::bare(kafka.bootstrap_servers(), &kafka.namespace("stranger"));
     let topic = topic::announcements(&scene.kafka.namespace).name;

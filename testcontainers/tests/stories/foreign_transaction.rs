@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use modelcast::protocol::topic;
 use modelcast::settings::KafkaSettings;
+use modelcast_testcontainers::{Ability, offers};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
@@ -62,6 +63,9 @@ impl Reader {
 
 #[test]
 fn a_rollback_arrives_while_a_foreign_transaction_is_open() {
+    if !offers(&[Ability::Transactions]) {
+        return;
+    }
     let (runtime, scene) = (runtime(), Scene::new("foreign", &[MODEL]));
     let publisher = runtime.block_on(scene.publisher());
     let app = scene.app("app-1", &[MODEL]);

@@ -16,7 +16,7 @@ use modelcast::protocol::status::Phase;
 use modelcast::protocol::{Digest, Version, topic};
 use modelcast::settings::KafkaSettings;
 use modelcast::{LiveModel, Published, Publisher, Subscriber};
-use modelcast_testcontainers::{Faults, Kafka, LoseAcks, Proxy};
+use modelcast_testcontainers::{Ability, Faults, Kafka, LoseAcks, Proxy, offers};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
@@ -111,6 +111,9 @@ fn is_killed_after(records: u32, proxy: &Proxy, command: Command) -> bool {
 
 #[test]
 fn a_publisher_that_is_killed_after_any_record_leaves_nothing_by_halves() {
+    if !offers(&[Ability::Settings]) {
+        return;
+    }
     let kafka = Kafka::builder().proxied().start().unwrap();
     let scene = Scene::on(&kafka, "killed", &[MODEL]);
     let runtime = runtime();

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use modelcast::Publisher;
 use modelcast::protocol::topic::{self, TopicSpec};
 use modelcast::publish::Class;
+use modelcast_testcontainers::{Ability, offers};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -138,6 +139,9 @@ fn warns(app: &App, of: &str) -> bool {
 
 #[test]
 fn lost_announcements_are_appended_as_they_were_and_nobody_is_contradicted() {
+    if !offers(&[Ability::OutOfRange]) {
+        return;
+    }
     let mut fleet = Fleet::at_generation_3("anew");
     fleet.lose(&[fleet.announcements()]);
 
@@ -167,6 +171,9 @@ fn lost_announcements_are_appended_as_they_were_and_nobody_is_contradicted() {
 
 #[test]
 fn without_the_audit_topic_the_fleet_is_brought_above_what_it_has_seen() {
+    if !offers(&[Ability::OutOfRange]) {
+        return;
+    }
     let mut fleet = Fleet::at_generation_3("anew-audit");
     fleet.lose(&[fleet.announcements(), fleet.audit()]);
     let done = fleet.recover(&[]);
@@ -178,6 +185,9 @@ fn without_the_audit_topic_the_fleet_is_brought_above_what_it_has_seen() {
 
 #[test]
 fn without_the_blobs_the_announcements_are_restored_and_the_artifact_is_published_again() {
+    if !offers(&[Ability::OutOfRange]) {
+        return;
+    }
     let mut fleet = Fleet::at_generation_3("anew-blobs");
     fleet.lose(&[fleet.announcements(), fleet.blobs()]);
     let done = fleet.recover(&[]);
@@ -190,6 +200,9 @@ fn without_the_blobs_the_announcements_are_restored_and_the_artifact_is_publishe
 
 #[test]
 fn without_any_topic_an_instances_own_copy_of_the_announcement_founds_the_model_again() {
+    if !offers(&[Ability::OutOfRange]) {
+        return;
+    }
     let mut fleet = Fleet::at_generation_3("anew-all");
     fleet.lose(&[fleet.announcements(), fleet.audit(), fleet.blobs()]);
     let recover = ["recover", MODEL, "--reason", "x", "--yes"];
