@@ -43,7 +43,7 @@ present() { "$engine" image inspect "$1" >/dev/null 2>&1; }
 
 # What the built image depends on is its name: a changed file is another image, an unchanged one is found.
 local_tag() {
-  local files=(Dockerfile image.sh ../jars.lock)
+  local files=(Dockerfile archive.sh image.sh ../jars.lock)
   printf 'modelcast-kafka:%s' "$(cd "$here" && cat "${files[@]}" | sha256sum | cut -c1-16)"
 }
 
@@ -147,7 +147,7 @@ build() {
   if present "$base"; then say "[1/3] [2/3] $base is there"; else build_base "$work"; fi
   mkdir -p "$work/context/libs"
   cp "$jars"/*.jar "$work/context/libs/"
-  cp "$here/Dockerfile" "$work/context/"
+  cp "$here"/{Dockerfile,archive.sh} "$work/context/"
   say "[3/3] building $tag"
   if ! "$engine" build --quiet --build-arg "BASE=$base" --tag "$tag" "$work/context" >"$work/build.log" 2>&1; then
     tail -20 "$work/build.log" >&2

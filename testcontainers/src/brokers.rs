@@ -20,7 +20,9 @@ use crate::topology;
 const READY_DEADLINE: Duration = Duration::from_secs(90);
 /// For one answer of a broker.
 const ANSWER: Duration = Duration::from_secs(1);
-const LOOK_EVERY: Duration = Duration::from_millis(25);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Whether a process has ended is asked less often than a client is: it takes a command on the machine.
+const LOOK_FOR_PROCESS_EVERY: Duration = Duration::from_secs(1);
 /// The port may be taken between our look and Docker's.
 const START_ATTEMPTS: u32 = 5;
 
@@ -251,12 +253,18 @@ impl Brokers {
     /// Looks until nothing is left that is wrong with a broker.
     fn wait(&self, mut wrong: impl FnMut() -> Option<(BrokerId, String)>) -> Result<(), Error> {
         let started = Instant::now();
+        let mut looked = started;
         while let Some((id, what)) = wrong() {
-            let has_ended = !self.node(id).is_running(&*self.machine)?;
-            if has_ended || started.elapsed() > READY_DEADLINE {
-                let what = if has_ended { format!("broker {id} does not run: {what}") } else { what };
-                let log = self.node(id).end_of_log(&*self.machine);
-                return Err(Error::NotReady { what, seconds: started.elapsed().as_secs(), log });
+            let is_late = started.elapsed() > READY_DEADLINE;
+            if is_late || looked.elapsed() > LOOK_FOR_PROCESS_EVERY {
+                looked = Instant::now();
+                let node = self.node(id);
+                let has_ended = !node.is_running(&*self.machine)?;
+                if is_late || has_ended {
+                    let what = if has_ended { format!("broker {id} does not run: {what}") } else { what };
+                    let log = node.end_of_log(&*self.machine);
+                    return Err(Error::NotReady { what, seconds: started.elapsed().as_secs(), log });
+                }
             }
             std::thread::park_timeout(LOOK_EVERY);
         }

@@ -159,8 +159,8 @@ impl Cluster {
         self.brokers.terminate(broker)
     }
 
-    /// Starts a broker that was killed or stopped, or has ended, and waits until all that run are in sync; with fewer
-    /// than two, where nothing can be waited for, it returns at once.
+    /// Starts a broker that was killed or stopped, or has ended, and waits until all that run are in sync with one
+    /// another; with fewer than two, where nothing can be waited for, it returns at once.
     ///
     /// # Errors
     /// [`Error::NotReady`], [`Error::Docker`].
@@ -173,7 +173,7 @@ impl Cluster {
     /// Waits until all three are in the cluster, and in sync for every partition.
     ///
     /// # Errors
-    /// [`Error::NotReady`], at once where one does not run; [`Error::Docker`].
+    /// [`Error::NotReady`], in a second where one does not run; [`Error::Docker`].
     pub fn wait_until_in_sync(&self) -> Result<(), Error> {
         self.brokers.wait_until_in_sync(&self.ids)
     }

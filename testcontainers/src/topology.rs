@@ -46,17 +46,23 @@ pub(crate) fn ask(address: &str, within: Duration) -> KafkaResult<Topology> {
 }
 
 impl Topology {
-    /// The first thing that one of these brokers lacks to be in the cluster and in sync with the others.
+    /// The first thing that one of these brokers lacks to be in the cluster, and in sync for each partition that one
+    /// of them leads or that has all its replicas on them.
     pub(crate) fn lack(&self, expected: &[BrokerId]) -> Option<String> {
         if let Some(missing) = expected.iter().find(|id| !self.brokers.contains(id)) {
             return Some(format!("broker {missing} is not in the cluster"));
         }
+        // Whoever was in sync last may be away; until that one is back nobody can catch up.
+        let may_wait = |partition: &&Partition| {
+            let is_expected = |id: &BrokerId| expected.contains(id);
+            !partition.leader.as_ref().is_some_and(is_expected) && !partition.replicas.iter().all(is_expected)
+        };
         let behind = |partition: &Partition| {
             let late = |id: &&BrokerId| partition.replicas.contains(id) && !partition.in_sync.contains(id);
             let late = expected.iter().find(late)?;
             Some(format!("broker {late} is not in sync for {}-{}", partition.topic, partition.number))
         };
-        self.partitions.iter().find_map(behind)
+        self.partitions.iter().filter(|partition| !may_wait(partition)).find_map(behind)
     }
 
     /// The partitions of a topic; none where it is missing.
@@ -89,22 +95,25 @@ mod tests {
     #[test]
     fn a_broker_lacks_its_place_or_a_partition_of_its_own() {
         let ids = |numbers: &[i32]| numbers.iter().copied().map(BrokerId::from_kafka).collect::<Vec<_>>();
-        let check =
-            |brokers: &[i32], replicas: &[i32], in_sync: &[i32], expected: &[i32], lack: Option<&str>| {
-                let partition = Partition {
-                    topic: "t".into(),
-                    number: 4,
-                    leader: None,
-                    replicas: ids(replicas),
-                    in_sync: ids(in_sync),
-                };
-                let topology = Topology { brokers: ids(brokers), partitions: vec![partition] };
-                assert_eq!(topology.lack(&ids(expected)).as_deref(), lack);
+        let check = |brokers: &[i32], leader: i32, in_sync: &[i32], expected: &[i32], lack: Option<&str>| {
+            let partition = Partition {
+                topic: "t".into(),
+                number: 4,
+                leader: (leader > 0).then(|| BrokerId::from_kafka(leader)),
+                replicas: ids(&[1, 2, 3]),
+                in_sync: ids(in_sync),
             };
-        check(&[1, 2, 3], &[1, 2, 3], &[3, 2, 1], &[1, 2, 3], None);
-        check(&[1, 2], &[1, 2, 3], &[1, 2], &[1, 2], None);
-        check(&[1, 2], &[1, 2, 3], &[1, 2], &[1, 2, 3], Some("broker 3 is not in the cluster"));
-        check(&[1, 2, 3], &[1, 2, 3], &[1, 2], &[1, 2, 3], Some("broker 3 is not in sync for t-4"));
-        check(&[1, 2, 3], &[1, 2], &[1, 2], &[1, 2, 3], None);
+            let topology = Topology { brokers: ids(brokers), partitions: vec![partition] };
+            assert_eq!(topology.lack(&ids(expected)).as_deref(), lack);
+        };
+        check(&[1, 2, 3], 1, &[3, 2, 1], &[1, 2, 3], None);
+        check(&[1, 2], 1, &[1, 2], &[1, 2], None);
+        check(&[1, 2], 1, &[1, 2], &[1, 2, 3], Some("broker 3 is not in the cluster"));
+        check(&[1, 2, 3], 1, &[1, 2], &[1, 2, 3], Some("broker 3 is not in sync for t-4"));
+        check(&[1, 2], 1, &[1], &[1, 2], Some("broker 2 is not in sync for t-4"));
+        // Only broker 3 has all, and it is away, known to be so or not yet.
+        check(&[1, 2], 0, &[3], &[1, 2], None);
+        check(&[1, 2, 3], 3, &[3], &[1, 2], None);
+        check(&[1, 2, 3], 0, &[3], &[1, 2, 3], Some("broker 1 is not in sync for t-4"));
     }
 }
