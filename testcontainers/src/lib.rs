@@ -1,4 +1,8 @@
-//! A real Apache Kafka for tests, in a container: one broker, or three with what can happen to them.
+//! A real Apache Kafka for tests: one broker, or three with what can happen to them.
+//!
+//! In a container, or where there is none as processes of this machine; the embedded broker and a Kafka that somebody
+//! else runs serve many tests too. Which, `MODELCAST_TEST_KAFKA` or the machine decides; a test that needs what not
+//! each can show says so first, by [`offers`].
 //!
 //! Tests of what a broker really does need one: transactions, restarts, DeleteRecords, durability. [`Kafka::shared`]
 //! serves a whole test binary, each test in a [namespace](Kafka::namespace) of its own; a test that stops or pauses
@@ -10,8 +14,8 @@
 //! Not for anything but tests: nothing here is tuned, secured or kept.
 //!
 //! # Invariants
-//! * A container goes with the process that started it, whichever way that ends: a watchdog process waits
-//!   for its death, and the next start removes what even the watchdog could not.
+//! * A container, or the processes and their folder, go with the process that started them, whichever way that ends:
+//!   a watchdog process waits for its death. A container that outlived even the watchdog the next start removes.
 //! * The image is chosen by `image/image.sh`, which says why not the ones before it.
 //! * Nothing listens but on the loopback interface, unless `DOCKER_HOST` names another machine.
 //!
