@@ -27,6 +27,11 @@ use crate::{
 pub(super) const ANNOUNCE_DEADLINE: Duration = Duration::from_secs(60);
 /// How long one look at the log may take while an outcome is open.
 const LOOK_DEADLINE: Duration = Duration::from_secs(10);
+/// How long the log is read again when instances report more than it has: a broker that hung, and does not know yet
+/// that it leads no more, shows an older end for a while.
+pub(super) const BEHIND_DEADLINE: Duration = Duration::from_secs(5);
+/// Pause before it is read again.
+pub(super) const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// Pause before the same bytes are sent again.
 const SEND_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// How often a change is decided again after others were first.
@@ -127,9 +132,13 @@ impl Publisher {
         let reached =
             |log: &AnnouncementLog| log.fold().in_force(model).map_or(Generation::ZERO, InForce::generation);
         let reported = fleet.highest_generation(model);
-        if reported.is_some_and(|(reported, _)| reported > reached(&log)) {
-            // A status may be newer than the log that was read beside it; what is read now is not older than it.
+        let deadline = Instant::now() + BEHIND_DEADLINE;
+        while reported.is_some_and(|(reported, _)| reported > reached(&log)) && Instant::now() < deadline {
+            // A status may be newer than the log that was read beside it.
             log = self.catalog().log().await?;
+            if reported.is_some_and(|(reported, _)| reported > reached(&log)) {
+                tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+            }
         }
         refuse_unverified(&log, model)?;
         let found = reached(&log);

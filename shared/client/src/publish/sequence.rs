@@ -20,7 +20,9 @@ use super::{
     package::{Measured, PublishRequest},
     upload::Uploaded,
 };
-use crate::{admission::Refusal, catalog::blocking, kafka::producer::Producer, loaded::LoadedModel};
+use crate::{
+    admission::Refusal, catalog::blocking, fetch::FetchError, kafka::producer::Producer, loaded::LoadedModel,
+};
 
 /// Hears what a publish does.
 pub type OnEvent = Arc<dyn Fn(PublishEvent) + Send + Sync>;
@@ -209,17 +211,13 @@ impl Publisher {
         let Some(state) = understood(Some(before))? else { return Ok(None) };
         let Some(entry) = state.entry(state.champion) else { return Ok(None) };
         let entry: VersionEntry = entry.clone();
-        let policy = request.policy();
-        let look = || {
-            let (generation, silent) = (before.generation(), Arc::new(|_| {}));
-            self.catalog().version(&request.model, &entry, generation, &policy, silent)
-        };
+        let look = || self.look_for(request, &entry, before.generation(), Arc::new(|_| {}));
         let mut champion = look().await;
         if champion.is_err() && !request.dry_run && self.mend(producer, request, measured, &entry).await? {
             champion = look().await;
         }
         let artifact = entry.artifact;
-        Ok(Some(champion.map_err(|error| Unreadable { artifact, cause: error.to_string() })))
+        read(champion, artifact).map(Some)
     }
 }
 
@@ -231,6 +229,15 @@ struct Unreadable {
     /// Digest of its artifact: who publishes that one again sends what is missing.
     artifact: Digest,
     cause: String,
+}
+
+/// What a look at the champion says of it. That Kafka cannot be read just now says nothing of it.
+fn read(champion: Result<LoadedModel, FetchError>, artifact: Digest) -> Result<Champion, PublishError> {
+    match champion {
+        Ok(champion) => Ok(Ok(champion)),
+        Err(FetchError::Kafka(error)) if error.is_transient() => Err(error.into()),
+        Err(error) => Ok(Err(Unreadable { artifact, cause: error.to_string() })),
+    }
 }
 
 /// Measures the artifact and tries it as a subscriber would, before anything is sent.
@@ -363,7 +370,10 @@ mod tests {
     use modelcast_protocol::schema::{Feature, FeatureKind, FeatureSchema, Numeric, Output, OutputKind};
 
     use super::*;
-    use crate::publish::package::tests::request;
+    use crate::{
+        kafka::KafkaError,
+        publish::{outcome::Class, package::tests::request},
+    };
 
     fn schema() -> FeatureSchema {
         let kind = FeatureKind::Numeric(Numeric::default());
@@ -392,5 +402,17 @@ mod tests {
         assert_eq!(verdict(None, false), GateVerdict::Passed);
         assert_eq!(verdict(other, false), GateVerdict::Failed);
         assert_eq!(verdict(other, true), GateVerdict::Overridden);
+    }
+
+    #[test]
+    fn a_champion_that_kafka_does_not_give_just_now_is_not_called_unreadable() {
+        let artifact = Digest::of(b"artifact");
+        let away = KafkaError::Unreachable { servers: "k".into(), cause: "all brokers are down".into() };
+        let told = read(Err(FetchError::Kafka(away)), artifact);
+        assert!(told.is_err_and(|error| error.class() == Class::Unavailable));
+        let refused = KafkaError::Refused { what: "a chunk".into(), cause: "no right to read".into() };
+        for error in [FetchError::Kafka(refused), FetchError::Store("disk full".into())] {
+            assert!(read(Err(error), artifact).unwrap().is_err());
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Announces nothing: until an announcement names it, a version is just bytes.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use modelcast_protocol::{
     Generation, Version,
@@ -10,16 +10,20 @@ use modelcast_protocol::{
     chunking::{ChunkSizes, cut},
     desired::VersionEntry,
     manifest::SignedManifest,
+    status::Stage,
     topic,
 };
 
 use super::{
     Publisher,
+    announce::{BEHIND_DEADLINE, LOOK_AGAIN_AFTER},
     outcome::PublishError,
     package::{Measured, PublishRequest},
     sequence::{OnEvent, PublishEvent},
 };
 use crate::{
+    catalog::OnPhase,
+    fetch::FetchError,
     kafka::producer::{Delivery, Producer},
     loaded::LoadedModel,
 };
@@ -76,10 +80,32 @@ impl Publisher {
             let on_event = Arc::clone(on_event);
             Arc::new(move |phase| on_event(PublishEvent::ReadBack(phase)))
         };
-        self.catalog()
-            .version(&request.model, &entry, Generation::ZERO, &request.policy(), on_phase)
-            .await
-            .map_err(PublishError::ReadBack)
+        let read = self.look_for(request, &entry, Generation::ZERO, on_phase).await;
+        read.map_err(PublishError::ReadBack)
+    }
+
+    /// A version that should be there, admitted as a subscriber would. A broker that is behind, and does not know it
+    /// yet, may not have its records: they are looked for again for a while.
+    pub(super) async fn look_for(
+        &self,
+        request: &PublishRequest,
+        entry: &VersionEntry,
+        generation: Generation,
+        on_phase: OnPhase,
+    ) -> Result<LoadedModel, FetchError> {
+        let (policy, deadline) = (request.policy(), Instant::now() + BEHIND_DEADLINE);
+        loop {
+            let on_phase = Arc::clone(&on_phase);
+            let read = self.catalog().version(&request.model, entry, generation, &policy, on_phase).await;
+            match read {
+                Err(FetchError::Refused(refused))
+                    if refused.stage == Stage::Fetch && Instant::now() < deadline =>
+                {
+                    tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+                }
+                read => return read,
+            }
+        }
     }
 }
 

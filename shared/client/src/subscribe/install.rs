@@ -106,6 +106,7 @@ impl Installer {
         {
             return Outcome::NotRemembered(error);
         }
+        self.show(Some(held));
         let Some(entry) = &order.entry else { return Outcome::Followed };
         let installed = catch_unwind(AssertUnwindSafe(|| self.install(entry, order)));
         let installed = installed.unwrap_or_else(|_| {
@@ -167,6 +168,21 @@ impl Installer {
             ours.then_some(Held { generation: announcement.frame.generation, digest: announcement.digest })
         });
         kept.chain(self.cache.seen()).max_by_key(|held| held.generation)
+    }
+
+    /// Shows what [`held`](Self::held) gives, and gives it. A publisher learns from it that the log has lost something,
+    /// also after everybody was restarted.
+    pub(crate) fn show_held(&self) -> Option<Held> {
+        let held = self.held();
+        self.show(held);
+        held
+    }
+
+    fn show(&self, held: Option<Held>) {
+        self.live.update(|state| {
+            state.generation_seen = held.map_or(state.generation_seen, |held| held.generation);
+            state.announcement_seen = held.map(|held| held.digest);
+        });
     }
 
     /// The last known good version, with the announcement at which it served; the newest that still verifies.

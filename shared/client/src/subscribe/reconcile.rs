@@ -76,13 +76,8 @@ type Done = Result<(Box<Installer>, Order, Outcome), tokio::task::JoinError>;
 
 impl Reconciler {
     pub(crate) fn new(installer: Installer, identity: Identity, news: watch::Receiver<ModelNews>) -> Self {
-        let held = installer.held();
+        let held = installer.show_held();
         let live = installer.live.clone();
-        // A publisher learns from this that the log has lost something, also after everybody was restarted.
-        live.update(|state| {
-            state.generation_seen = held.map_or(state.generation_seen, |held| held.generation);
-            state.announcement_seen = held.map(|held| held.digest);
-        });
         let verdicts = Verdicts::after(&installer.cache.crashes());
         let retries = live.retries();
         let installer = Some(Box::new(installer));
@@ -295,16 +290,16 @@ impl Reconciler {
     fn swap(&mut self, loaded: LoadedModel) {
         let news = self.news.borrow().clone();
         let newest = self.followed(&news);
-        let wanted = newest.as_deref().is_none_or(|newest| {
-            self.wanted(newest).is_some_and(|(entry, _)| entry.manifest == loaded.digest())
-        });
-        if !wanted {
+        let wanted = newest.as_deref().and_then(|newest| self.wanted(newest));
+        if newest.is_some() && wanted.as_ref().is_none_or(|(entry, _)| entry.manifest != loaded.digest()) {
             info!(model = %self.live.name(), version = %loaded.version(), "version not wanted any more");
             self.live.slot().discard(loaded);
             return;
         }
         let (version, generation, digest) = (loaded.version(), loaded.generation(), loaded.digest().short());
         self.verdicts.end_trouble();
+        // It may be wanted by news that came while it was loaded for older ones.
+        self.show_wanted(newest.as_deref(), wanted.as_ref());
         self.live.serve(Arc::new(loaded));
         info!(model = %self.live.name(), %version, %generation, digest, "model live");
     }
@@ -326,15 +321,20 @@ impl Reconciler {
         });
     }
 
+    /// What serves is live only of a version that is wanted: any other is on its way from the moment it is wanted.
     fn show_wanted(&self, followed: Option<&InForce>, wanted: Option<&(VersionEntry, Role)>) {
         self.live.update(|state| {
             if let Some((entry, role)) = wanted {
                 let version = StatusVersion { version: entry.version, manifest: entry.manifest };
                 state.wanted = Some((version, *role));
+                let serves = state.served.is_some_and(|served| served.manifest == entry.manifest);
+                if state.phase == Phase::Live && !serves {
+                    state.phase = Phase::Seen;
+                }
             }
-            if let Some(in_force) = followed {
-                state.generation_seen = in_force.generation();
-                state.announcement_seen = Some(in_force.announcement.digest);
+            // What is said to be seen must still be known after a restart: it is said once it is remembered.
+            if let Some(held) = followed.map(InForce::held).filter(|held| self.held == Some(*held)) {
+                (state.generation_seen, state.announcement_seen) = (held.generation, Some(held.digest));
             }
         });
     }

@@ -48,6 +48,8 @@ impl Plan {
             let fetcher = Fetcher::new(&plan.kafka, &plan.keys, plan.live.name());
             let Plan { keys, policy, live, .. } = plan;
             let installer = Installer { live, policy, keys, cache, fetcher };
+            // Before anybody can ask: what a restart does not know yet must not look like going back.
+            installer.show_held();
             if installer.live.load().is_none() {
                 serve_last_known_good(&installer);
             }
@@ -130,5 +132,35 @@ fn serve_last_known_good(installer: &Installer) {
             info!(%model, %version, %generation, "last known good version serves until there is news");
         }
         None => info!(%model, "nothing on disk to serve; not ready until a version was admitted"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use modelcast_protocol::{Digest, Generation, fold::Held};
+
+    use super::*;
+    use crate::fixture::{Probe, keys, model};
+
+    #[tokio::test]
+    async fn what_was_seen_before_a_restart_is_known_before_anybody_can_ask() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = Held { generation: Generation::new(7), digest: Digest::of(b"seen") };
+        Cache::open(folder.path()).unwrap().remember(held).unwrap();
+        let live = LiveModel::subscribed(model()).unwrap();
+        let plan = Plan {
+            kafka: KafkaSettings { bootstrap_servers: "127.0.0.1:1".into(), ..KafkaSettings::default() },
+            keys: keys(),
+            identity: Identity { instance: "a".parse().unwrap(), labels: [].into() },
+            boot_id: "0".into(),
+            policy: Arc::<Probe>::default().policy(),
+            folder: folder.path().to_owned(),
+            live: live.clone(),
+        };
+        drop(plan.open().await.unwrap());
+        let state = live.state();
+        assert_eq!((state.generation_seen, state.announcement_seen), (held.generation, Some(held.digest)));
     }
 }

@@ -167,7 +167,9 @@ async fn a_version_that_is_overtaken_while_it_loads_never_serves() {
     running.tell(&line.publish("fine", 2));
     tokio::task::spawn_blocking(move || at_work.recv().unwrap()).await.unwrap();
     running.tell(&line.change(&back()));
-    running.until("the rollback is seen", |state| state.generation_seen.get() == 3).await;
+    let is_wanted =
+        |state: &ModelState| state.wanted.is_some_and(|(wanted, _)| wanted.version == Version::FIRST);
+    running.until("the rollback is wanted", is_wanted).await;
     go_on.send(()).unwrap();
     running.until_live(1, 3).await;
     assert_eq!(running.live.state().swaps, 1, "version 2 was quarantined before it could serve");
@@ -177,14 +179,40 @@ async fn a_version_that_is_overtaken_while_it_loads_never_serves() {
 }
 
 #[tokio::test]
+async fn what_serves_is_live_only_of_the_version_that_is_wanted() {
+    let (folder, probe, mut line) = (tempfile::tempdir().unwrap(), Arc::<Probe>::default(), Line::new(1));
+    let (reconciler, _news) = reconciler(folder.path(), &probe);
+    let show = |in_force: &InForce| {
+        let wanted = reconciler.wanted(in_force).unwrap();
+        reconciler.show_wanted(Some(in_force), Some(&wanted));
+        (wanted.0, reconciler.live.state().phase)
+    };
+    let first = line.publish("fine", 1);
+    let (entry, _) = show(&first);
+    let (version, manifest, generation) = (entry.version, entry.manifest, first.generation());
+    reconciler.live.update(|state| {
+        state.served =
+            Some(modelcast_protocol::status::Served { version, manifest, generation, since_unix_ms: 0 });
+        state.phase = Phase::Live;
+    });
+    assert_eq!(show(&first).1, Phase::Live);
+    assert_eq!(show(&line.publish("fine", 2)).1, Phase::Seen);
+}
+
+#[tokio::test]
 async fn a_change_for_others_does_not_cancel_the_work() {
     let (running, mut line) = (Loop::new(), Line::new(1));
     let (at_work, go_on) = running.probe.hold_next();
     running.tell(&line.publish("fine", 1));
     tokio::task::spawn_blocking(move || at_work.recv().unwrap()).await.unwrap();
     let pin = Change::Pin { target: PinTarget::Label("zone".into(), "far".into()), version: Version::FIRST };
-    running.tell(&line.change(&pin));
-    running.until("generation 2 is seen", |state| state.generation_seen.get() == 2).await;
+    let in_force = Some(line.change(&pin));
+    let trouble = Some("told".to_owned());
+    running
+        .news
+        .send_modify(|news| *news = ModelNews { complete: true, in_force, trouble, unverified: None });
+    let state = running.until("it has looked", |state| warns(state, "told")).await;
+    assert_eq!(state.generation_seen.get(), 1, "seen before it is remembered");
     go_on.send(()).unwrap();
     running.until_live(1, 2).await;
     assert_eq!(running.probe.decodes(), 1);
