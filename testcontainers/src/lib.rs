@@ -35,6 +35,7 @@ pub mod damage;
 mod engine;
 mod error;
 mod fleet;
+pub mod history;
 pub mod hostile;
 mod image;
 pub mod jars;
