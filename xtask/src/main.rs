@@ -10,6 +10,7 @@ mod broker;
 mod ci;
 mod demo;
 mod docker;
+mod faults;
 mod install;
 mod test;
 mod tidy;
@@ -26,6 +27,8 @@ enum Task {
     Demo(demo::Args),
     /// Install what is missing, start Docker, and run every test, those on a containerized Kafka included.
     Test(test::Args),
+    /// Publish and subscribe on a cluster in which everything fails, and end in a verdict.
+    Faults(faults::Args),
     /// Run what CI runs besides the tests.
     Ci(ci::Args),
     /// Check the rules that no compiler checks.
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     let outcome = match Task::parse() {
         Task::Demo(args) => demo::run(args),
         Task::Test(args) => test::run(args),
+        Task::Faults(args) => faults::run(args),
         Task::Ci(args) => ci::run(args).map(|()| ExitCode::SUCCESS),
         Task::Tidy(args) => tidy::run(args).map(|()| ExitCode::SUCCESS),
         Task::Broker(args) => broker::run(args).map(|()| ExitCode::SUCCESS),

@@ -22,7 +22,7 @@ use crate::install::{self, Need, Policy};
 const PROGRAMS: [&str; 3] = ["trainer", "consumer-app", "modelcast-operator"];
 
 /// Read by the tests as well.
-const KAFKA_VARIABLE: &str = "MODELCAST_TEST_KAFKA";
+pub(crate) const KAFKA_VARIABLE: &str = "MODELCAST_TEST_KAFKA";
 
 /// What `cargo xtask test` understands.
 #[derive(clap::Args)]
@@ -40,7 +40,7 @@ pub(crate) struct Args {
 
 /// Where the tests' Kafka comes from; the test kit's `backend` module says what each can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Backend {
+pub(crate) enum Backend {
     Container,
     Process,
     Embedded,
@@ -80,7 +80,7 @@ impl fmt::Display for Backend {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { no_install, kafka, cargo_args } = args;
     let policy = if no_install { Policy::Forbid } else { Policy::Install };
-    let environment = set_up(&kafka, policy)?;
+    let environment = set_up(&kafka, vec![Need::CompileKafkaClient, Need::Browser], policy)?;
 
     let mut build = cargo("build");
     for program in PROGRAMS {
@@ -99,9 +99,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
-/// Makes sure that the tests will find their Kafka, and gives the environment that leads them to it.
-fn set_up(kafka: &Backend, policy: Policy) -> anyhow::Result<Vec<(&'static str, OsString)>> {
-    let mut needs = vec![Need::CompileKafkaClient, Need::Browser];
+/// Makes sure that the tests will find their Kafka and what else they need, and gives the environment that leads them
+/// to it.
+pub(crate) fn set_up(
+    kafka: &Backend,
+    mut needs: Vec<Need>,
+    policy: Policy,
+) -> anyhow::Result<Vec<(&'static str, OsString)>> {
     let mut environment = vec![(KAFKA_VARIABLE, kafka.to_string().into())];
     match kafka {
         Backend::Container => {

@@ -100,6 +100,12 @@ fn programs(tree: &Tree, folder: &str, package: &str, table: &toml::Table) -> Ve
     if programs.is_empty() && tree.file(&format!("{folder}/src/main.rs")).is_some() {
         programs.push(package.to_owned());
     }
+    // Cargo finds these by itself: `src/bin/name.rs` and `src/bin/name/main.rs`.
+    let found = tree.with_extension("rs").filter_map(|file| {
+        let path = file.path.strip_prefix(folder)?.strip_prefix("/src/bin/")?.strip_suffix(".rs")?;
+        path.strip_suffix("/main").or(Some(path)).filter(|name| !name.contains('/'))
+    });
+    programs.extend(found.map(str::to_owned));
     programs
 }
 
@@ -160,5 +166,15 @@ mod tests {
     fn a_manifest_that_is_no_toml_is_a_violation() {
         let (manifests, violations) = manifests(&Tree::of(&[("x/Cargo.toml", "[package")]));
         assert!(manifests.is_empty() && violations.len() == 1);
+    }
+
+    #[test]
+    fn programs_are_found_where_cargo_finds_them() {
+        let files = ["src/main.rs", "src/bin/one.rs", "src/bin/two/main.rs", "src/bin/two/part.rs"];
+        let paths: Vec<String> = files.iter().map(|file| format!("x/{file}")).collect();
+        let mut tree = vec![("x/Cargo.toml", "[package]\nname = \"x\"\n")];
+        tree.extend(paths.iter().map(|path| (path.as_str(), "")));
+        let (manifests, _) = manifests(&Tree::of(&tree));
+        assert_eq!(manifests[0].programs, ["x", "one", "two"]);
     }
 }
