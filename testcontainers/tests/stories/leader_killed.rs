@@ -113,12 +113,9 @@ fn a_fetch_goes_on_where_it_was_when_its_leader_dies() {
     assert_eq!(predict(&subscriber), 6.0);
     let received = received().iter().sum::<u64>() - before;
     eprintln!("{received} bytes for {}", published.bytes_sent);
-    let lost_on_the_way = 2 * FETCH_BYTES;
-    assert!(
-        received < published.bytes_sent + lost_on_the_way,
-        "{received} bytes for {}",
-        published.bytes_sent
-    );
+    // What was on its way may have come twice. Starting over would have cost the first third once more.
+    let wasted = received.saturating_sub(published.bytes_sent);
+    assert!(wasted < published.bytes_sent / 3, "{received} bytes for {}", published.bytes_sent);
     runtime.block_on(subscriber.shutdown());
 }
 
