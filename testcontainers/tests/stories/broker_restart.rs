@@ -51,11 +51,13 @@ fn a_rolling_restart_loses_no_publish_and_restarts_no_app() {
     let (done, end) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let apps = APPS.map(|name| scene.app(name, &[MODEL]));
     let publishing = runtime.spawn(publish_on(publisher, Arc::clone(&done), Arc::clone(&end)));
+    // Not for one version: the next ones come at once.
     for app in &apps {
-        app.wait_until_live(MODEL, 1, 1);
+        wait_for("the app to be ready", || app.is_ready().then_some(()));
     }
-    let boots_before = runtime.block_on(boots(&scene));
-    assert_eq!(boots_before.len(), APPS.len());
+    let boots_before = wait_for("both apps to report", || {
+        Some(runtime.block_on(boots(&scene))).filter(|boots| boots.len() == APPS.len())
+    });
 
     for broker in cluster.brokers() {
         let before = done.load(SeqCst);
