@@ -3,16 +3,18 @@
 //! Each generation has one winner; the loser is told by whom, decides again on what won, and nothing is overwritten.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use modelcast::Publisher;
 use modelcast::protocol::Version;
 use modelcast::protocol::change::Change;
 use modelcast::protocol::desired::PinTarget;
+use modelcast::publish::Class;
 use serde::{Deserialize, Serialize};
 
 use crate::support::part::{self, Actor, Place, say};
 use crate::support::scene::{Scene, model};
-use crate::support::{linear, runtime};
+use crate::support::{DEADLINE, linear, runtime};
 
 const MODEL: &str = "price";
 /// How often both are released together.
@@ -122,7 +124,15 @@ fn a_publisher_process() {
 /// Adds the author's pin of this round.
 async fn pin(publisher: &Publisher, author: &str, round: u64) -> Done {
     let change = Change::Pin { target: target(author, round), version: Version::FIRST };
-    let done = publisher.change(&model(MODEL), &change, &linear::stamp(author)).await.unwrap();
+    let (name, stamp) = (model(MODEL), linear::stamp(author));
+    let started = Instant::now();
+    let done = loop {
+        match publisher.change(&name, &change, &stamp).await {
+            // Nothing was sent: a busy broker did not answer in time.
+            Err(error) if error.class() == Class::Unavailable && started.elapsed() < DEADLINE / 2 => {}
+            done => break done.unwrap(),
+        }
+    };
     let lost = done.conflicts.into_iter().map(|lost| (lost.generation.get(), lost.by)).collect();
     Done { generation: done.generation.get(), lost }
 }
