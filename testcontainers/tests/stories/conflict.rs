@@ -10,6 +10,7 @@ use modelcast::protocol::Version;
 use modelcast::protocol::change::Change;
 use modelcast::protocol::desired::PinTarget;
 use modelcast::publish::Class;
+use modelcast_testcontainers::Kafka;
 use serde::{Deserialize, Serialize};
 
 use crate::support::part::{self, Actor, Place, say};
@@ -78,7 +79,9 @@ impl Contests {
 
 #[test]
 fn of_two_publishers_released_together_one_wins_and_the_other_is_told_by_whom() {
-    let (runtime, scene) = (runtime(), Scene::new("conflict", &[MODEL]));
+    // Its own: hundreds of connections come and go, which other stories need not feel.
+    let kafka = Kafka::start().unwrap();
+    let (runtime, scene) = (runtime(), Scene::on(&kafka, "conflict", &[MODEL]));
     let publisher = runtime.block_on(scene.publisher());
     runtime.block_on(linear::publish(&publisher, linear::request(MODEL, 1.0)));
     let mut rivals = AUTHORS.map(|author| rival(&scene, author));

@@ -16,6 +16,8 @@ use super::{
 };
 use crate::settings::KafkaSettings;
 
+/// How long a lost connection may take to come back: twice the first backoffs, and a handshake.
+const RECONNECTED_AFTER: Duration = Duration::from_secs(2);
 /// How long one look at the watermarks may take.
 const WATERMARK_DEADLINE: Duration = Duration::from_secs(6);
 
@@ -120,17 +122,26 @@ impl Reader {
         }
     }
 
-    /// The next record or end; an error when there is none until `deadline`.
+    /// The next record or end; an error when there is none until `deadline`. A connection that is lost has a moment to
+    /// come back: librdkafka makes a new one by itself.
     pub(crate) fn read_until(&self, deadline: Instant) -> Result<Read, KafkaError> {
+        let mut lost: Option<(Instant, KafkaError)> = None;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.read(left.min(Duration::from_millis(500)))? {
-                Read::Nothing if left.is_zero() => {
+            match self.read(left.min(Duration::from_millis(500))) {
+                Ok(Read::Nothing) if left.is_zero() => {
                     let what = format!("reading topic {}", self.topic);
                     return Err(KafkaError::Transient { what, cause: "no answer in time".into() });
                 }
-                Read::Nothing => {}
-                read => return Ok(read),
+                Ok(Read::Nothing) => {}
+                Ok(read) => return Ok(read),
+                Err(error @ KafkaError::Unreachable { .. }) => {
+                    lost.get_or_insert((Instant::now() + RECONNECTED_AFTER, error));
+                }
+                Err(error) => return Err(error),
+            }
+            if let Some((_, error)) = lost.take_if(|(until, _)| Instant::now() >= *until) {
+                return Err(error);
             }
         }
     }
