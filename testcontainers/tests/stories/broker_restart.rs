@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
-use modelcast::fleet::Fleet;
 use modelcast::protocol::announcement::Announcement;
 use modelcast::publish::PublishedVersion;
 use modelcast::{Published, Publisher};
@@ -33,12 +32,6 @@ async fn publish_on(
     published
 }
 
-/// The processes that report, by instance.
-async fn boots(scene: &Scene) -> Vec<(String, String)> {
-    let fleet = Fleet::read(&scene.kafka).await.unwrap();
-    fleet.of(&model(MODEL)).map(|status| (status.instance.to_string(), status.boot_id.clone())).collect()
-}
-
 #[test]
 fn a_rolling_restart_loses_no_publish_and_restarts_no_app() {
     if !offers(&[Ability::Cluster]) {
@@ -55,9 +48,7 @@ fn a_rolling_restart_loses_no_publish_and_restarts_no_app() {
     for app in &apps {
         wait_for("the app to be ready", || app.is_ready().then_some(()));
     }
-    let boots_before = wait_for("both apps to report", || {
-        Some(runtime.block_on(boots(&scene))).filter(|boots| boots.len() == APPS.len())
-    });
+    let boots_before = scene.wait_until_reported(MODEL, APPS.len());
 
     for broker in cluster.brokers() {
         let before = done.load(SeqCst);
@@ -78,5 +69,5 @@ fn a_rolling_restart_loses_no_publish_and_restarts_no_app() {
     let of_log = history.iter().map(|one: &Announcement| one.digest).collect::<Vec<_>>();
     let of_publisher = published.iter().map(|one| one.announcement).collect::<Vec<_>>();
     assert_eq!(of_log, of_publisher);
-    assert_eq!(runtime.block_on(boots(&scene)), boots_before);
+    assert_eq!(scene.wait_until_reported(MODEL, APPS.len()), boots_before);
 }

@@ -56,6 +56,9 @@ fn both_apps_go_live_on_each_version_that_a_trainer_publishes() {
     for app in &apps {
         assert!(!app.is_ready(), "nothing is published yet");
     }
+    for model in [PROPERTY, CANCER] {
+        scene.wait_until_reported(model, apps.len());
+    }
     let prices: Vec<f64> = ["2006", "2007", "2008"]
         .iter()
         .zip(1..)

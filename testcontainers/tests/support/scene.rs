@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use modelcast::admission::Policy;
+use modelcast::fleet::Fleet;
 use modelcast::protocol::ModelName;
 use modelcast::protocol::key::{SigningKey, TrustedKeys};
 use modelcast::protocol::resolve::Identity;
@@ -14,7 +15,7 @@ use serde_json::Value;
 
 use super::app::App;
 use super::programs::{self, Ended, root};
-use super::{DEADLINE, look_within, runtime};
+use super::{DEADLINE, look_within, runtime, wait_for};
 
 pub(crate) struct Scene {
     stage: Stage,
@@ -159,6 +160,16 @@ impl Scene {
         let ended = self.modelcast(&["status", model, "--json"]);
         let whole = ended.any_json();
         (whole["models"][0].clone(), ended.code)
+    }
+
+    /// Waits until so many instances have reported, which is what makes a fleet; gives their processes, by instance.
+    pub(crate) fn wait_until_reported(&self, name: &str, instances: usize) -> Vec<(String, String)> {
+        let (runtime, model) = (runtime(), model(name));
+        wait_for("all instances to report", || {
+            let fleet = runtime.block_on(Fleet::read(&self.kafka)).ok()?;
+            let found = fleet.of(&model).map(|one| (one.instance.to_string(), one.boot_id.clone()));
+            Some(found.collect::<Vec<_>>()).filter(|found| found.len() == instances)
+        })
     }
 
     /// Waits until the operator's status says so of one instance, which it gives.
