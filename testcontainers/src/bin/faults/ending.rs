@@ -9,8 +9,6 @@ use modelcast::protocol::desired::DesiredState;
 use modelcast::protocol::{Generation, InstanceName, key::TrustedKeys};
 use modelcast::{Catalog, Publisher};
 use modelcast_testcontainers::history::{Action, Event, Recorder, Started};
-use rand::SeedableRng as _;
-use rand::rngs::StdRng;
 
 use super::child::ChildArgs;
 use super::operation::Operator;
@@ -26,17 +24,7 @@ pub(crate) async fn one_last_version(args: &ChildArgs) -> anyhow::Result<()> {
     recorder.record(Event::Started(Started { instance: None, labels: [].into(), boot: args.boot }))?;
     let (trusted, signing) = args.keys()?;
     let publisher = Publisher::connect(&args.kafka(), &trusted, signing).await?;
-    let process = args.process();
-    let mut operator = Operator {
-        recorder: Arc::clone(&recorder),
-        publisher: &publisher,
-        model: &args.model,
-        author: &args.name,
-        process: &process,
-        random: StdRng::seed_from_u64(args.own_seed()),
-        count: 0,
-        last_table: None,
-    };
+    let mut operator = Operator::new(args, &publisher, &recorder);
     // Also when the run was too short for anybody to get that far: something is pinned once.
     let (_, state) = in_force(publisher.catalog(), args).await?;
     if let (Some(state), Ok(instance)) = (state, "app-1".parse::<InstanceName>()) {

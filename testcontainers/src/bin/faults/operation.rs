@@ -14,8 +14,9 @@ use modelcast_testcontainers::history::{
 };
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
-use rand::{Rng as _, RngExt as _};
+use rand::{Rng as _, RngExt as _, SeedableRng as _};
 
+use super::child::ChildArgs;
 use super::table_model;
 
 /// The client sends an announcement again for so long before its outcome is unknown. Shorter than anybody would have
@@ -30,19 +31,32 @@ const PLACES: [(u32, u32); 3] = [(14, 200), (4, 3_000), (2, 60_000)];
 
 /// Draws and carries out the operations of one publisher.
 pub(crate) struct Operator<'a> {
-    pub(crate) recorder: Arc<Recorder>,
-    pub(crate) publisher: &'a Publisher,
-    pub(crate) model: &'a ModelName,
+    recorder: Arc<Recorder>,
+    publisher: &'a Publisher,
+    model: &'a ModelName,
     /// Who signs, for people.
-    pub(crate) author: &'a str,
+    author: &'a str,
     /// The process, in the names of its operations.
-    pub(crate) process: &'a str,
+    process: String,
     pub(crate) random: StdRng,
-    pub(crate) count: u64,
-    pub(crate) last_table: Option<Table>,
+    count: u64,
+    last_table: Option<Table>,
 }
 
-impl Operator<'_> {
+impl<'a> Operator<'a> {
+    pub(crate) fn new(args: &'a ChildArgs, publisher: &'a Publisher, recorder: &Arc<Recorder>) -> Self {
+        Self {
+            recorder: Arc::clone(recorder),
+            publisher,
+            model: &args.model,
+            author: &args.name,
+            process: args.process(),
+            random: StdRng::seed_from_u64(args.own_seed()),
+            count: 0,
+            last_table: None,
+        }
+    }
+
     /// Does something that may make sense for what is in force.
     pub(crate) async fn next(&mut self) -> anyhow::Result<()> {
         let state = match self.publisher.catalog().in_force(self.model).await {

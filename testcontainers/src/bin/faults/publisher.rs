@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use modelcast::Publisher;
 use modelcast_testcontainers::history::{Event, Started};
-use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
+use rand::RngExt as _;
 use tracing::warn;
 
 use super::child::{ChildArgs, end_of_input, log_to_stderr};
@@ -37,17 +36,7 @@ async fn publish(args: &ChildArgs) -> anyhow::Result<()> {
         }
         tokio::time::sleep(CONNECT_AGAIN_AFTER).await;
     };
-    let process = args.process();
-    let mut operator = Operator {
-        recorder: Arc::clone(&recorder),
-        publisher: &publisher,
-        model: &args.model,
-        author: &args.name,
-        process: &process,
-        random: StdRng::seed_from_u64(args.own_seed()),
-        count: 0,
-        last_table: None,
-    };
+    let mut operator = Operator::new(args, &publisher, &recorder);
     while !*stop.borrow() {
         operator.next().await?;
         let pause = operator.random.random_range(0..PAUSE_MAX_MS);
