@@ -1,6 +1,9 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use clap::{ArgMatches, Args, Parser, Subcommand, ValueEnum, parser::ValueSource};
 use clap_complete::Shell;
@@ -35,10 +38,10 @@ pub enum Command {
     },
 }
 
-/// The flags of `serve`. Flags go over the environment, and that goes over the file.
+/// The flags that every subcommand takes. Flags go over the environment, and that goes over the file.
 #[derive(Debug, Args)]
-pub struct ServeArgs {
-    /// Settings file [default: config/consumer-app.toml when it exists].
+pub struct CommonArgs {
+    /// Settings file [default: the one in config/ when it exists].
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Kafka's addresses, instead of kafka.bootstrap_servers.
@@ -47,6 +50,20 @@ pub struct ServeArgs {
     /// Prefix of all topics, instead of kafka.namespace.
     #[arg(long, value_name = "NS", env = "MODELCAST_NAMESPACE")]
     pub namespace: Option<Namespace>,
+    /// What to log: error, warn, info, debug, trace, or a filter such as `info,modelcast=debug`.
+    #[arg(long, value_name = "LEVEL", env = "RUST_LOG", default_value = "info", value_parser = log_filter)]
+    pub log: String,
+    /// How to write the log.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// The flags of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// What every subcommand takes.
+    #[command(flatten)]
+    pub common: CommonArgs,
     /// Address to listen on, instead of http.listen; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", env = "MODELCAST_LISTEN")]
     pub listen: Option<SocketAddr>,
@@ -59,12 +76,6 @@ pub struct ServeArgs {
     /// A model to serve, instead of those in the file; may be repeated.
     #[arg(long = "model", value_name = "NAME")]
     pub models: Vec<ModelName>,
-    /// What to log: error, warn, info, debug, trace, or a filter such as `info,modelcast=debug`.
-    #[arg(long, value_name = "LEVEL", env = "RUST_LOG", default_value = "info", value_parser = log_filter)]
-    pub log: String,
-    /// How to write the log.
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
-    pub log_format: LogFormat,
 }
 
 /// How log lines are written.
@@ -80,23 +91,36 @@ fn log_filter(text: &str) -> Result<String, String> {
     EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
+impl CommonArgs {
+    /// The settings file to read: the one named, else the default one if it is there.
+    #[must_use]
+    pub fn config_file(&self, default: &str) -> Option<PathBuf> {
+        let default = || Some(PathBuf::from(default)).filter(|path| Path::exists(path));
+        self.config.clone().or_else(default)
+    }
+}
+
 impl ServeArgs {
     /// What these flags, and the environment behind them, put over the file.
     #[must_use]
     pub fn overrides(&self, matches: &ArgMatches) -> Overrides {
-        let source = |name: &str| match matches.value_source(name) {
-            Some(ValueSource::EnvVariable) => Source::Environment,
-            _ => Source::Flag,
-        };
-        let models = (!self.models.is_empty()).then(|| (self.models.clone(), source("models")));
+        let models = (!self.models.is_empty()).then(|| (self.models.clone(), source(matches, "models")));
         Overrides {
-            kafka: self.kafka.clone().map(|value| (value, source("kafka"))),
-            namespace: self.namespace.clone().map(|value| (value, source("namespace"))),
-            listen: self.listen.map(|value| (value, source("listen"))),
-            instance: self.instance.clone().map(|value| (value, source("instance"))),
-            state: self.state.clone().map(|value| (value, source("state"))),
+            kafka: self.common.kafka.clone().map(|value| (value, source(matches, "kafka"))),
+            namespace: self.common.namespace.clone().map(|value| (value, source(matches, "namespace"))),
+            listen: self.listen.map(|value| (value, source(matches, "listen"))),
+            instance: self.instance.clone().map(|value| (value, source(matches, "instance"))),
+            state: self.state.clone().map(|value| (value, source(matches, "state"))),
             models,
         }
+    }
+}
+
+/// Where the value of an argument that was given comes from.
+fn source(matches: &ArgMatches, argument: &str) -> Source {
+    match matches.value_source(argument) {
+        Some(ValueSource::EnvVariable) => Source::Environment,
+        _ => Source::Flag,
     }
 }
 

@@ -3,7 +3,6 @@
 use std::{
     io::{self, IsTerminal as _, Write as _},
     net::SocketAddr,
-    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -11,7 +10,7 @@ use std::{
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use consumer_app::{
     app::{self, AppError},
-    cli::{Cli, Command, LogFormat, ServeArgs},
+    cli::{Cli, Command, CommonArgs, LogFormat, ServeArgs},
     settings::Settings,
 };
 use tracing::info;
@@ -43,9 +42,10 @@ fn main() -> ExitCode {
 }
 
 fn serve(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<()> {
-    start_log(args)?;
+    start_log(&args.common)?;
     let settings =
-        Settings::read(config_file(args).as_deref(), args.overrides(matches)).map_err(AppError::from)?;
+        Settings::read(args.common.config_file(DEFAULT_CONFIG).as_deref(), args.overrides(matches))
+            .map_err(AppError::from)?;
     info!(version = env!("CARGO_PKG_VERSION"), instance = %settings.instance, "consumer-app starts");
     for (key, value, source) in &settings.shown {
         info!(key, value, source = source.name(), "setting");
@@ -57,12 +57,7 @@ fn serve(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<()> {
     Ok(ran?)
 }
 
-fn config_file(args: &ServeArgs) -> Option<PathBuf> {
-    let default = || Some(PathBuf::from(DEFAULT_CONFIG)).filter(|path| Path::exists(path));
-    args.config.clone().or_else(default)
-}
-
-fn start_log(args: &ServeArgs) -> anyhow::Result<()> {
+fn start_log(args: &CommonArgs) -> anyhow::Result<()> {
     let log = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(&args.log)?)
         .with_writer(io::stderr)

@@ -11,11 +11,13 @@ use super::source::{identifiers, shipped};
 use super::tree::Tree;
 
 const MARK: &str = "deny_unknown_fields";
-/// A program's settings and its file.
+/// A program's settings, the module `settings` with what is below it, and its file.
 const PROGRAMS: &[(&str, &str)] = &[
-    ("trainer/src/settings.rs", "config/trainer.toml"),
-    ("consumer-app/src/settings.rs", "config/consumer-app.toml"),
-    ("operator/src/settings.rs", "config/operator.toml"),
+    ("trainer/src/settings", "config/trainer.toml"),
+    ("consumer-app/src/settings", "config/consumer-app.toml"),
+    ("consumer-app/src/batch/settings", "config/batch.toml"),
+    ("consumer-app/src/stream/settings", "config/stream.toml"),
+    ("operator/src/settings", "config/operator.toml"),
 ];
 const SHARED: &str = "shared/client/src/";
 
@@ -23,15 +25,20 @@ const SHARED: &str = "shared/client/src/";
 pub(super) fn check(tree: &Tree) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut everywhere = BTreeSet::new();
-    for (source, config) in PROGRAMS {
-        let Some(source) = tree.file(source) else { continue };
+    for (module, config) in PROGRAMS {
+        let (file, folder) = (format!("{module}.rs"), format!("{module}/"));
+        let is_of_module = |path: &str| path == file || path.starts_with(&folder);
+        let mut sources = tree.with_extension("rs").filter(|file| is_of_module(&file.path)).peekable();
+        let Some(first) = sources.peek() else { continue };
         let Some(config) = tree.file(config) else {
-            violations.push(Violation::new(config, 1, format!("is missing: {} has settings", source.path)));
+            violations.push(Violation::new(config, 1, format!("is missing: {} has settings", first.path)));
             continue;
         };
         let words: BTreeSet<&str> = identifiers(&config.text).map(|(_, word)| word).collect();
         everywhere.extend(words.iter().copied());
-        report(&source.path, &source.text, &words, &config.path, &mut violations);
+        for source in sources {
+            report(&source.path, &source.text, &words, &config.path, &mut violations);
+        }
     }
     for file in tree.with_extension("rs").filter(|file| file.path.starts_with(SHARED)) {
         report(&file.path, &file.text, &everywhere, "config/", &mut violations);
@@ -107,6 +114,15 @@ mod tests {
         assert_eq!(found("[http]\nlisten = \"x\"\n"), [missing]);
         assert_eq!(found("[http]\nlisten = \"x\"\n# rows_max = 3\n"), [""; 0]);
         assert_eq!(check(&Tree::of(&[("consumer-app/src/settings.rs", SOURCE)])).len(), 1);
+    }
+
+    #[test]
+    fn a_section_in_a_file_of_its_own_is_checked_too() {
+        let files = [("consumer-app/src/settings/http.rs", SOURCE), ("config/consumer-app.toml", "listen")];
+        let found: Vec<_> = check(&Tree::of(&files)).iter().map(ToString::to_string).collect();
+        let missing =
+            "consumer-app/src/settings/http.rs:6: setting `rows_max` is not in config/consumer-app.toml";
+        assert_eq!(found, [missing]);
     }
 
     #[test]

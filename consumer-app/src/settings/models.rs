@@ -1,0 +1,63 @@
+//! `[[models]]`: what to serve.
+
+use std::collections::BTreeSet;
+
+use modelcast::settings::SettingsError;
+use modelcast_protocol::{ModelName, limits::ARTIFACT_MAX_BYTES};
+use serde::Deserialize;
+
+use super::source::wrong;
+
+/// Most models of one process: each is fetched and admitted by tasks of its own.
+const MODELS_MAX: usize = 256;
+
+/// One of `[[models]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSettings {
+    /// Its name.
+    pub name: ModelName,
+    /// Larger artifacts are refused.
+    #[serde(default = "default_artifact_max")]
+    pub artifact_max_bytes: u64,
+}
+
+/// The models of the file, or those of the flags in their place.
+pub(super) fn check(
+    file: Vec<ModelSettings>,
+    over: Option<Vec<ModelName>>,
+) -> Result<Vec<ModelSettings>, SettingsError> {
+    let models = match over {
+        None => file,
+        Some(names) => names
+            .into_iter()
+            .map(|name| {
+                let in_file = file.iter().find(|model| model.name == name).cloned();
+                in_file.unwrap_or(ModelSettings { name, artifact_max_bytes: ARTIFACT_MAX_BYTES })
+            })
+            .collect(),
+    };
+    if models.is_empty() || models.len() > MODELS_MAX {
+        let cause = format!("from 1 to {MODELS_MAX} models are: name them in [[models]] or by --model");
+        return Err(wrong("models", &models.len(), &cause));
+    }
+    let mut seen = BTreeSet::new();
+    for model in &models {
+        if !seen.insert(&model.name) {
+            return Err(wrong("models.name", &model.name, "a model named once is"));
+        }
+        if !(1..=ARTIFACT_MAX_BYTES).contains(&model.artifact_max_bytes) {
+            let key = format!("models.{}.artifact_max_bytes", model.name);
+            return Err(wrong(
+                &key,
+                &model.artifact_max_bytes,
+                &format!("from 1 to {ARTIFACT_MAX_BYTES} is"),
+            ));
+        }
+    }
+    Ok(models)
+}
+
+fn default_artifact_max() -> u64 {
+    ARTIFACT_MAX_BYTES
+}
