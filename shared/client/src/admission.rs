@@ -16,14 +16,17 @@ use std::{
 
 use modelcast_models::{DecodeContext, Decoders, Model, RowEncoder, recompute};
 use modelcast_protocol::{
-    Generation, Version, limits::ARTIFACT_MAX_BYTES, manifest::SignedManifest, schema::FeatureSchema,
-    status::Stage,
+    Generation, Version,
+    limits::ARTIFACT_MAX_BYTES,
+    manifest::SignedManifest,
+    schema::FeatureSchema,
+    status::{Phase, Stage},
 };
 use thiserror::Error;
 
 use crate::{
     artifact::{Artifact, DigestingReader},
-    loaded::LoadedModel,
+    loaded::{LoadedModel, Origin},
 };
 
 /// Predictions of each golden row before a model serves: fills caches, and finds what fails only the second time.
@@ -142,6 +145,24 @@ impl FetchedBlob {
         (self.manifest.signed().clone(), self.artifact.clone())
     }
 
+    /// Goes through all checks that are left, and tells of each phase that was reached.
+    pub(crate) fn admit(
+        self,
+        policy: &Policy,
+        version: Version,
+        generation: Generation,
+        origin: Origin,
+        on_phase: &dyn Fn(Phase),
+    ) -> Result<LoadedModel, Refusal> {
+        let verified = self.verify()?;
+        on_phase(Phase::Verified);
+        let decoded = verified.decode(policy)?;
+        on_phase(Phase::Decoded);
+        let tested = decoded.test()?;
+        on_phase(Phase::Tested);
+        tested.load_from(version, generation, origin)
+    }
+
     /// Checks size and digest of the artifact; reads it once.
     ///
     /// # Errors
@@ -217,11 +238,20 @@ impl TestedModel {
     /// # Errors
     /// A [`Refusal`] of stage `warm_up`.
     pub fn load(self, version: Version, generation: Generation) -> Result<LoadedModel, Refusal> {
+        self.load_from(version, generation, Origin::Kafka)
+    }
+
+    pub(crate) fn load_from(
+        self,
+        version: Version,
+        generation: Generation,
+        origin: Origin,
+    ) -> Result<LoadedModel, Refusal> {
         for _ in 0..WARM_UP_ROUNDS {
             self.0.recompute(Stage::WarmUp)?;
         }
         let DecodedModel { manifest: AcceptedManifest(manifest), encoder, model } = self.0;
-        Ok(LoadedModel::new(version, generation, manifest, encoder, model))
+        Ok(LoadedModel::new(version, generation, origin, manifest, encoder, model))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, Read},
+    io::{self, BufReader, Read, Seek as _, SeekFrom},
     path::PathBuf,
 };
 
@@ -18,8 +18,17 @@ const BUFFER_BYTES: usize = 256 * 1024;
 pub enum Artifact {
     /// In memory.
     Memory(Vec<u8>),
+    /// Compiled into the program.
+    Static(&'static [u8]),
     /// In a file that nobody writes to any more.
     File(PathBuf),
+    /// In such a file, from an offset to its end.
+    Part {
+        /// Which file.
+        path: PathBuf,
+        /// Where the artifact starts.
+        offset: u64,
+    },
 }
 
 /// Reads and digests at once.
@@ -37,7 +46,13 @@ impl Artifact {
     pub fn reader(&self) -> io::Result<Box<dyn Read + Send + '_>> {
         Ok(match self {
             Self::Memory(bytes) => Box::new(bytes.as_slice()),
+            Self::Static(bytes) => Box::new(*bytes),
             Self::File(path) => Box::new(BufReader::with_capacity(BUFFER_BYTES, File::open(path)?)),
+            Self::Part { path, offset } => {
+                let mut file = File::open(path)?;
+                file.seek(SeekFrom::Start(*offset))?;
+                Box::new(BufReader::with_capacity(BUFFER_BYTES, file))
+            }
         })
     }
 

@@ -4,6 +4,7 @@
 
 use std::{
     collections::VecDeque,
+    fs::File,
     io::Write as _,
     sync::Arc,
     time::{Duration, Instant},
@@ -25,9 +26,10 @@ use crate::{
     admission::Policy,
     announcements::{AnnouncementLog, Look},
     artifact::Artifact,
+    embedded::layout::Layout,
     fetch::{FetchError, Fetcher, Watch},
     kafka::{KafkaError, connect, connect::Purpose, topics},
-    loaded::LoadedModel,
+    loaded::{LoadedModel, Origin},
     settings::KafkaSettings,
 };
 
@@ -153,6 +155,23 @@ impl Catalog {
             .await
     }
 
+    /// Writes a version as an embedded file: the announcement in force, which names it, its manifest and its artifact.
+    /// Whoever wrote it opens it as [`Embedded`](crate::Embedded), and so learns whether it is good.
+    ///
+    /// # Errors
+    /// [`FetchError`] when it cannot be had, is not what was announced, or cannot be written.
+    pub async fn pull(
+        &self,
+        in_force: &InForce,
+        entry: &VersionEntry,
+        to: File,
+        on_phase: OnPhase,
+    ) -> Result<(), FetchError> {
+        let fetcher = Fetcher::new(&self.kafka, &self.keys, &in_force.announcement.frame.model);
+        let (announcement, entry) = (in_force.bytes.clone(), entry.clone());
+        blocking("pulling a version", move || pull(fetcher, &announcement, &entry, to, &on_phase)).await
+    }
+
     pub(crate) async fn log(&self) -> Result<AnnouncementLog, KafkaError> {
         let (kafka, keys) = (self.kafka.clone(), self.keys.clone());
         blocking("reading the announcements", move || {
@@ -197,18 +216,33 @@ fn version(
         Artifact::Memory(bytes)
     } else {
         let path = folder.path().join("artifact");
-        let mut file = std::fs::File::create(&path).map_err(store)?;
+        let mut file = File::create(&path).map_err(store)?;
         fetcher.artifact(accepted.signed(), 0, &mut file, &watch, deadline)?;
         file.flush().map_err(store)?;
         Artifact::File(path)
     };
-    let verified = accepted.with(artifact).verify()?;
-    on_phase(Phase::Verified);
-    let decoded = verified.decode(policy)?;
-    on_phase(Phase::Decoded);
-    let tested = decoded.test()?;
-    on_phase(Phase::Tested);
-    Ok(tested.load(entry.version, generation)?)
+    let fetched = accepted.with(artifact);
+    Ok(fetched.admit(policy, entry.version, generation, Origin::Kafka, &|phase| on_phase(phase))?)
+}
+
+fn pull(
+    mut fetcher: Fetcher,
+    announcement: &[u8],
+    entry: &VersionEntry,
+    mut to: File,
+    on_phase: &OnPhase,
+) -> Result<(), FetchError> {
+    let manifest = fetcher.manifest(entry, &|| false)?;
+    let total_bytes = manifest.manifest().size_bytes;
+    let layout = Layout::of(announcement, manifest.bytes(), total_bytes);
+    let header = layout.map_err(|error| FetchError::Store(error.to_string()))?.encode();
+    let store = |error: std::io::Error| FetchError::Store(error.to_string());
+    for part in [&header, announcement, manifest.bytes()] {
+        to.write_all(part).map_err(store)?;
+    }
+    let watch = Watcher { on_phase, total_bytes };
+    fetcher.artifact(&manifest, 0, &mut to, &watch, Some(Instant::now() + VERSION_DEADLINE))?;
+    to.flush().map_err(store)
 }
 
 struct Watcher<'a> {

@@ -14,7 +14,7 @@ use modelcast_protocol::{
 };
 use thiserror::Error;
 
-use crate::loaded::LoadedModel;
+use crate::loaded::{LoadedModel, Origin};
 
 /// Why a fixed model cannot be made.
 #[derive(Debug, Error)]
@@ -55,7 +55,7 @@ impl LoadedModel {
             metrics: [].into(),
         };
         let manifest = manifest.sign(&SigningKey::from_seed(&[0; 32]))?;
-        Ok(Self::new(version, Generation::new(version.get()), manifest, encoder, model))
+        Ok(Self::new(version, Generation::new(version.get()), Origin::Fixed, manifest, encoder, model))
     }
 }
 

@@ -15,26 +15,20 @@ use std::{
 
 use modelcast_models::{DecodeContext, DecodeError, Decoder, Decoders, Model, PredictError};
 use modelcast_protocol::{
-    Digest, ModelName,
+    Digest, Generation, ModelName, Namespace,
+    announcement::Frame,
+    change::{Change, NewRole, NewVersion},
     chunk::{ChunkTable, store},
     chunking::{ChunkSizes, cut},
+    desired::Stamp,
+    fold::{Fold, InForce, LogRecord, Step},
     golden::{Column, GoldenRows, RELATIVE_TOLERANCE},
-    key::SigningKey,
+    key::{SigningKey, TrustedKeys},
     manifest::{Lineage, Manifest, SignedManifest},
     schema::{Feature, FeatureKind, FeatureSchema, Numeric, Output, OutputKind},
 };
 
-#[cfg(feature = "kafka")]
-use modelcast_protocol::{
-    Generation, Namespace,
-    announcement::Frame,
-    change::{Change, NewRole, NewVersion},
-    desired::Stamp,
-    fold::{Fold, InForce, LogRecord, Step},
-    key::TrustedKeys,
-};
-
-use crate::{admission::Policy, artifact::Artifact};
+use crate::{admission::Policy, artifact::Artifact, embedded::layout::Layout};
 
 /// What happens to the models of one test.
 #[derive(Default)]
@@ -141,7 +135,6 @@ pub(crate) fn key() -> SigningKey {
     SigningKey::from_seed(&[7; 32])
 }
 
-#[cfg(feature = "kafka")]
 pub(crate) fn keys() -> TrustedKeys {
     TrustedKeys::new([key().public()]).unwrap()
 }
@@ -204,7 +197,6 @@ pub(crate) fn noisy(weight: u8) -> (Vec<u8>, SignedManifest) {
 }
 
 /// A log of announcements of the model.
-#[cfg(feature = "kafka")]
 pub(crate) struct Line {
     fold: Fold,
     offset: i64,
@@ -212,7 +204,6 @@ pub(crate) struct Line {
     nonce: u8,
 }
 
-#[cfg(feature = "kafka")]
 impl Line {
     pub(crate) fn new(nonce: u8) -> Self {
         Self { fold: Fold::new(Namespace::parse("test").unwrap()), offset: 0, nonce }
@@ -258,6 +249,13 @@ impl Line {
         self.offset += 1;
         Arc::new(self.fold.in_force(&model()).unwrap().clone())
     }
+}
+
+/// The embedded file of a version, as it is pulled while an announcement is in force.
+pub(crate) fn embedded(in_force: &InForce, manifest: &SignedManifest, artifact: &Artifact) -> Vec<u8> {
+    let artifact = artifact.small(4096).unwrap().unwrap();
+    let layout = Layout::of(&in_force.bytes, manifest.bytes(), artifact.len() as u64).unwrap();
+    [&layout.encode(), in_force.bytes.as_slice(), manifest.bytes(), &artifact].concat()
 }
 
 /// Waits for a state; the test fails when it does not come.

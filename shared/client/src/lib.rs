@@ -3,7 +3,7 @@
 //! A [`Publisher`] makes a version current, all at once. A [`Subscriber`] follows what is current and gives a
 //! [`LiveModel`] for each model, which is swapped while it serves. `examples/live_service.rs` puts a live model into a
 //! service in 20 lines; `examples/test_without_kafka.rs` tests such a service. Without the default feature `kafka` an
-//! application links no Kafka, and has [`LiveModel::fixed`].
+//! application links no Kafka, and has [`LoadedModel::embedded`] and [`LiveModel::fixed`].
 //!
 //! In reading order: [`slot`] and [`live`] are what predictions see; [`admission`] is the gate before them;
 //! [`subscribe`] brings versions there; [`publish`] sends them; [`catalog`] and [`fleet`] read what is there.
@@ -19,6 +19,7 @@ pub mod artifact;
 #[cfg(feature = "kafka")]
 pub mod catalog;
 pub mod clock;
+pub mod embedded;
 #[cfg(feature = "kafka")]
 mod fetch;
 mod fixed;
@@ -43,13 +44,14 @@ pub mod traffic;
 pub use artifact::Artifact;
 #[cfg(feature = "kafka")]
 pub use catalog::Catalog;
+pub use embedded::{Embedded, EmbeddedError};
 #[cfg(feature = "kafka")]
 pub use fetch::FetchError;
 pub use fixed::FixedModelError;
 #[cfg(feature = "kafka")]
 pub use kafka::{KafkaError, wait_until_closed};
 pub use live::{LiveModel, ModelState, Rejection};
-pub use loaded::LoadedModel;
+pub use loaded::{LoadedModel, Origin};
 pub use modelcast_models as models;
 pub use modelcast_protocol as protocol;
 #[cfg(feature = "kafka")]

@@ -15,10 +15,22 @@ use modelcast_protocol::{
 };
 use ndarray::{ArrayView2, ArrayViewMut2};
 
+/// Where a loaded model came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// From Kafka, now or before a restart.
+    Kafka,
+    /// The application carried it with it.
+    Embedded,
+    /// Made by hand, for a test.
+    Fixed,
+}
+
 /// A model with the version that it is.
 pub struct LoadedModel {
     version: Version,
     generation: Generation,
+    origin: Origin,
     core: Arc<Core>,
 }
 
@@ -36,6 +48,7 @@ impl LoadedModel {
     pub(crate) fn new(
         version: Version,
         generation: Generation,
+        origin: Origin,
         manifest: SignedManifest,
         encoder: RowEncoder,
         model: Box<dyn Model>,
@@ -43,6 +56,7 @@ impl LoadedModel {
         Self {
             version,
             generation,
+            origin,
             core: Arc::new(Core { manifest, encoder, model, residence: Arc::new(()) }),
         }
     }
@@ -50,7 +64,7 @@ impl LoadedModel {
     /// The same model at another generation; copies a pointer.
     #[cfg(feature = "kafka")]
     pub(crate) fn at(&self, version: Version, generation: Generation) -> Self {
-        Self { version, generation, core: Arc::clone(&self.core) }
+        Self { version, generation, origin: self.origin, core: Arc::clone(&self.core) }
     }
 
     /// Ends when the model has left memory; the same for all generations of it.
@@ -75,6 +89,12 @@ impl LoadedModel {
     #[must_use]
     pub fn generation(&self) -> Generation {
         self.generation
+    }
+
+    /// Where it came from.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// Digest of its manifest: what an answer names.

@@ -21,6 +21,8 @@ use arc_swap::ArcSwapOption;
 use tracing::error;
 
 use crate::loaded::LoadedModel;
+#[cfg(feature = "kafka")]
+use crate::loaded::Origin;
 
 /// How often the reaper looks whether the last reader is gone; seldom when readers take their time.
 const REAP_EVERY: Duration = Duration::from_millis(2);
@@ -87,11 +89,15 @@ impl ModelSlot {
 
 #[cfg(feature = "kafka")]
 impl ModelSlot {
-    /// The serving model or the one that served before, if it is the one asked for.
+    /// The serving model or the one that served before, if it is the one asked for. An embedded one is not on disk:
+    /// it is installed as if it were not here.
     pub(crate) fn resident(&self, wanted: modelcast_protocol::Digest) -> Option<Arc<LoadedModel>> {
         let serving = self.serving.load_full();
         let previous = self.previous().clone();
-        [serving, previous].into_iter().flatten().find(|model| model.digest() == wanted)
+        [serving, previous]
+            .into_iter()
+            .flatten()
+            .find(|model| model.digest() == wanted && model.origin() != Origin::Embedded)
     }
 
     /// Lets go of the model that served before and waits until all memory but the serving model's is free: before

@@ -202,10 +202,14 @@ impl Cache {
         fs::create_dir(&new)?;
         write_new(&new.join("manifest"), manifest.bytes())?;
         match artifact {
-            Artifact::Memory(bytes) => write_new(&new.join("artifact"), bytes)?,
             Artifact::File(path) => {
                 File::open(path)?.sync_all()?;
                 fs::rename(path, new.join("artifact"))?;
+            }
+            Artifact::Memory(_) | Artifact::Static(_) | Artifact::Part { .. } => {
+                let mut file = File::create(new.join("artifact"))?;
+                io::copy(&mut artifact.reader()?, &mut file)?;
+                file.sync_all()?;
             }
         }
         sync_dir(&new)?;

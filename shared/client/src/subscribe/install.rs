@@ -33,7 +33,7 @@ use crate::{
     artifact::Artifact,
     fetch::{FetchError, Fetcher, Watch, open_manifest},
     live::LiveModel,
-    loaded::LoadedModel,
+    loaded::{LoadedModel, Origin},
 };
 
 /// From when on a broken connection ends a fetch; before, it is tried again at once.
@@ -48,6 +48,8 @@ pub(crate) struct Installer {
     pub(crate) keys: TrustedKeys,
     pub(crate) cache: Cache,
     pub(crate) fetcher: Fetcher,
+    /// Why the embedded version does not serve, if it was to and cannot.
+    pub(crate) resort: Option<String>,
 }
 
 /// What is to be done for one model.
@@ -196,7 +198,7 @@ impl Installer {
         for (generation, entry, kept) in found {
             let loaded = self.open_kept(&kept, entry.manifest).and_then(|fetched| {
                 let mark = DecodeMark { version: entry.version, manifest: entry.manifest };
-                self.decode(self.verify(fetched)?, mark, generation)
+                self.decode(self.verify(fetched)?, mark, generation, Origin::Kafka)
             });
             match loaded {
                 Ok(loaded) => return Some(loaded),
@@ -219,7 +221,7 @@ impl Installer {
         let verified = self.verify(fetched)?;
         self.make_room(order)?;
         let mark = DecodeMark { version: entry.version, manifest: entry.manifest };
-        let loaded = self.decode(verified, mark, order.in_force.generation())?;
+        let loaded = self.decode(verified, mark, order.in_force.generation(), Origin::Kafka)?;
         if order.cancelled.load(Relaxed) {
             // It must not become the last known good one: something else was wanted before it could serve.
             self.live.slot().discard(loaded);
@@ -258,7 +260,7 @@ impl Installer {
         Ok(accepted.with(Artifact::File(path)))
     }
 
-    fn verify(&self, fetched: FetchedBlob) -> Result<VerifiedBlob, Refusal> {
+    pub(super) fn verify(&self, fetched: FetchedBlob) -> Result<VerifiedBlob, Refusal> {
         let verified = fetched.verify()?;
         self.phase(Phase::Verified);
         Ok(verified)
@@ -276,11 +278,12 @@ impl Installer {
     }
 
     /// The part of admission that runs the model's code, under a mark that outlives this process.
-    fn decode(
+    pub(super) fn decode(
         &self,
         verified: VerifiedBlob,
         mark: DecodeMark,
         generation: Generation,
+        origin: Origin,
     ) -> Result<LoadedModel, Refusal> {
         let marked =
             |error: std::io::Error| refusal(Stage::Fetch, &format!("cannot write its mark: {error}"));
@@ -290,7 +293,7 @@ impl Installer {
             .inspect(|_| self.phase(Phase::Decoded))
             .and_then(crate::admission::DecodedModel::test)
             .inspect(|_| self.phase(Phase::Tested))
-            .and_then(|tested| tested.load(mark.version, generation));
+            .and_then(|tested| tested.load_from(mark.version, generation, origin));
         self.cache.end_decode().map_err(marked)?;
         loaded
     }

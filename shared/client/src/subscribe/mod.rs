@@ -1,7 +1,7 @@
 //! Subscribing: follow what is announced, fetch it, prove it good, swap it in, report back.
 //!
 //! [`Subscriber::builder`] names the models; [`SubscriberBuilder::start`] gives a [`LiveModel`] for each, serving what served
-//! last before Kafka was even asked. Tasks and threads: one news thread for all models; for each model one task that
+//! last before Kafka was even asked, or where nothing did, what the application carries with it. Tasks and threads: one news thread for all models; for each model one task that
 //! reconciles, one that reports, a blocking thread while there is something to install or to write, and the reaper.
 //!
 //! # Invariants
@@ -12,6 +12,7 @@
 mod cache;
 mod heartbeat;
 mod install;
+mod last_resort;
 mod news;
 mod reconcile;
 mod supervise;
@@ -40,6 +41,7 @@ use self::{
 };
 use crate::{
     admission::Policy,
+    embedded::Embedded,
     kafka::{KafkaError, connect},
     live::LiveModel,
     settings::KafkaSettings,
@@ -62,7 +64,7 @@ pub struct SubscriberBuilder {
     keys: TrustedKeys,
     identity: Identity,
     state: PathBuf,
-    models: BTreeMap<ModelName, Policy>,
+    models: BTreeMap<ModelName, (Policy, Option<Embedded>)>,
 }
 
 /// Why a subscriber does not start. That Kafka is away is no reason.
@@ -130,11 +132,24 @@ impl SubscriberBuilder {
     /// Follows one more model.
     #[must_use]
     pub fn model(mut self, name: ModelName, policy: Policy) -> Self {
-        self.models.insert(name, policy);
+        self.models.insert(name, (policy, None));
         self
     }
 
-    /// Loads what served last from disk, then follows the log.
+    /// Follows one more model, and serves what the application carries with it as long as there is nothing else: no
+    /// version on disk that was live, and none from Kafka yet.
+    #[must_use]
+    pub fn model_with_embedded(
+        mut self,
+        name: ModelName,
+        policy: Policy,
+        embedded: impl Into<Embedded>,
+    ) -> Self {
+        self.models.insert(name, (policy, Some(embedded.into())));
+        self
+    }
+
+    /// Loads what served last from disk, or else what is embedded, then follows the log.
     ///
     /// # Errors
     /// [`SubscribeError`]; never because Kafka cannot be reached.
@@ -145,7 +160,7 @@ impl SubscriberBuilder {
         let stop_thread = Arc::new(AtomicBool::new(false));
         let boot_id = format!("{:016x}", rand::random::<u64>());
         let (mut models, mut listeners, mut tasks) = (BTreeMap::new(), BTreeMap::new(), JoinSet::new());
-        for (name, policy) in self.models {
+        for (name, (policy, embedded)) in self.models {
             let live = LiveModel::subscribed(name.clone())?;
             let plan = Plan {
                 kafka: self.kafka.clone(),
@@ -153,6 +168,7 @@ impl SubscriberBuilder {
                 identity: self.identity.clone(),
                 boot_id: boot_id.clone(),
                 policy,
+                embedded,
                 folder: self.state.join(self.kafka.namespace.as_str()).join(name.as_str()),
                 live: live.clone(),
             };

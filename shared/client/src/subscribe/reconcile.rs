@@ -39,7 +39,7 @@ use crate::{
     clock,
     fetch::FetchError,
     live::{LiveModel, Rejection},
-    loaded::LoadedModel,
+    loaded::{LoadedModel, Origin},
 };
 
 /// How long an orderly end waits for the work that was begun.
@@ -61,6 +61,8 @@ pub(crate) struct Reconciler {
     forked: Option<String>,
     /// Why generations cannot be remembered.
     disk: Option<String>,
+    /// Why the embedded version does not serve, if it was to and cannot.
+    resort: Option<String>,
     /// Whether there was no news when the loop last looked.
     cut_off: bool,
 }
@@ -79,7 +81,7 @@ impl Reconciler {
         let held = installer.show_held();
         let live = installer.live.clone();
         let verdicts = Verdicts::after(&installer.cache.crashes());
-        let retries = live.retries();
+        let (retries, resort) = (live.retries(), installer.resort.clone());
         let installer = Some(Box::new(installer));
         Self {
             live,
@@ -92,6 +94,7 @@ impl Reconciler {
             forgive: false,
             forked: None,
             disk: None,
+            resort,
             cut_off: false,
         }
     }
@@ -195,7 +198,9 @@ impl Reconciler {
     /// Whether the wanted version serves, at the generation that wants it.
     fn serves(&self, entry: &VersionEntry, in_force: &InForce) -> bool {
         let serves = self.live.load().is_some_and(|serving| {
-            serving.digest() == entry.manifest && serving.generation() == in_force.generation()
+            // An embedded version is not on disk: a restart could not go back to it as one that was live.
+            let installed = serving.origin() != Origin::Embedded;
+            installed && serving.digest() == entry.manifest && serving.generation() == in_force.generation()
         });
         if serves {
             self.live.update(|state| state.phase = Phase::Live);
@@ -352,8 +357,24 @@ impl Reconciler {
             format!("generation {generation} at offset {offset} is not verified: {}", unverified.cause)
         }));
         warnings.extend(self.disk.clone());
+        warnings.extend(self.resort());
         warnings.extend(self.verdicts.trouble().map(str::to_owned));
         self.live.update(|state| state.warnings = warnings);
+    }
+
+    /// That what serves is what the application carries with it, or why that does not.
+    fn resort(&self) -> Option<String> {
+        let Some(serving) = self.live.load() else { return self.resort.clone() };
+        (serving.origin() == Origin::Embedded).then(|| {
+            let (version, generation) = (serving.version(), serving.generation());
+            let until = match self.live.news_age() {
+                None => "Kafka was never reached",
+                Some(_) => "what Kafka wants is not installed yet",
+            };
+            format!(
+                "embedded: version {version} of generation {generation} serves as the last resort; {until}"
+            )
+        })
     }
 
     /// Why the announcement at the end of the log is not simply followed.

@@ -13,16 +13,19 @@ use tokio::{
     task::{JoinSet, spawn_blocking},
     time::timeout,
 };
-use tracing::{error, info};
+use tracing::error;
 
 use super::{
     cache::{Cache, CacheError},
     heartbeat::Heartbeat,
     install::Installer,
+    last_resort::{LastResort, serve_what_is_here},
     news::ModelNews,
     reconcile::Reconciler,
 };
-use crate::{admission::Policy, fetch::Fetcher, live::LiveModel, settings::KafkaSettings};
+use crate::{
+    admission::Policy, embedded::Embedded, fetch::Fetcher, live::LiveModel, settings::KafkaSettings,
+};
 
 /// Pause before a loop that died is built anew.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
@@ -35,23 +38,27 @@ pub(super) struct Plan {
     pub(super) identity: Identity,
     pub(super) boot_id: String,
     pub(super) policy: Policy,
+    pub(super) embedded: Option<Embedded>,
     pub(super) folder: PathBuf,
     pub(super) live: LiveModel,
 }
 
 impl Plan {
-    /// Opens the state folder and serves what served last; gives `None` when that took its thread down.
+    /// Opens the state folder and serves what served last, or what is embedded; gives `None` when that took its thread down.
     pub(super) async fn open(&self) -> Result<Option<Installer>, CacheError> {
         let plan = self.clone();
         let opened = spawn_blocking(move || {
             let cache = Cache::open(&plan.folder)?;
             let fetcher = Fetcher::new(&plan.kafka, &plan.keys, plan.live.name());
             let Plan { keys, policy, live, .. } = plan;
-            let installer = Installer { live, policy, keys, cache, fetcher };
+            let mut installer = Installer { live, policy, keys, cache, fetcher, resort: None };
             // Before anybody can ask: what a restart does not know yet must not look like going back.
             installer.show_held();
             if installer.live.load().is_none() {
-                serve_last_known_good(&installer);
+                let (namespace, identity) = (&plan.kafka.namespace, &plan.identity);
+                let resort = plan.embedded.as_ref();
+                let resort = resort.map(|embedded| LastResort { embedded, namespace, identity });
+                installer.resort = serve_what_is_here(&installer, resort.as_ref());
             }
             Ok(installer)
         });
@@ -123,18 +130,6 @@ async fn ended(stop: &watch::Receiver<bool>) -> bool {
     timeout(AGAIN_AFTER, stop.wait_for(|stop| *stop)).await.is_ok()
 }
 
-fn serve_last_known_good(installer: &Installer) {
-    let model = installer.live.name();
-    match installer.last_known_good() {
-        Some(loaded) => {
-            let (version, generation) = (loaded.version(), loaded.generation());
-            installer.live.serve(loaded.into());
-            info!(%model, %version, %generation, "last known good version serves until there is news");
-        }
-        None => info!(%model, "nothing on disk to serve; not ready until a version was admitted"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -156,6 +151,7 @@ mod tests {
             identity: Identity { instance: "a".parse().unwrap(), labels: [].into() },
             boot_id: "0".into(),
             policy: Arc::<Probe>::default().policy(),
+            embedded: None,
             folder: folder.path().to_owned(),
             live: live.clone(),
         };

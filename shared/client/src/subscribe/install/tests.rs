@@ -19,6 +19,7 @@ fn installer(folder: &Path, probe: &Arc<Probe>) -> Installer {
         keys: keys(),
         cache: Cache::open(folder).unwrap(),
         fetcher: Fetcher::new(&kafka, &keys(), &model()),
+        resort: None,
     }
 }
 

@@ -87,6 +87,7 @@ fn reconciler(folder: &Path, probe: &Arc<Probe>) -> (Reconciler, watch::Sender<M
         fetcher: Fetcher::new(&kafka, &keys, &model()),
         keys,
         cache: Cache::open(folder).unwrap(),
+        resort: None,
     };
     let identity = Identity { instance: "a".parse().unwrap(), labels: [].into() };
     let (news, told) = watch::channel(ModelNews::default());
