@@ -16,7 +16,7 @@ use modelcast_protocol::{
 const EXIT_CODES: &str = "\
 Exit codes:
    0  done; `status`: every instance that is not silent runs what it should
-   1  failed; `status`: some instance does not; `verify`: a check failed
+   1  failed; `status`: some instance does not; `verify`, `inspect`: a check failed
    2  wrong usage
    3  conflict: somebody else announced first
    4  refused: a rule said no
@@ -86,6 +86,10 @@ pub(crate) enum Verb {
     Quarantine(QuarantineArgs),
     /// Fetch a whole version and verify it as a subscriber would
     Verify(VerifyArgs),
+    /// Write a version into one file, for an application that carries its model with it
+    Pull(PullArgs),
+    /// Show what such a file holds, and verify it; needs no Kafka
+    Inspect(InspectArgs),
     /// Say what became of an announcement whose outcome was unknown
     Settle(SettleArgs),
     /// Bring back what the announcements have lost
@@ -274,6 +278,32 @@ pub(crate) struct VerifyArgs {
     pub(crate) json: bool,
 }
 
+/// `modelcast pull`
+#[derive(Debug, Args)]
+pub(crate) struct PullArgs {
+    /// The model
+    pub(crate) model: ModelName,
+    /// The version; the champion when left out
+    #[arg(long, value_name = "V")]
+    pub(crate) version: Option<Version>,
+    /// File to write, or to replace once the version was verified
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `modelcast inspect`
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// A file that `modelcast pull` wrote
+    pub(crate) file: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// `modelcast settle`
 #[derive(Debug, Args)]
 pub(crate) struct SettleArgs {
@@ -397,6 +427,9 @@ mod tests {
             "quarantine house 4 --release --reason fixed",
             "verify house",
             "verify house 3",
+            "pull house --out house.modelcast",
+            "pull house --version 3 --out house.modelcast --json",
+            "inspect house.modelcast --json",
             &format!("settle house 9 {digest}"),
             "recover house --reason lost --dry-run",
             &format!(
@@ -424,6 +457,7 @@ mod tests {
             ("status House", ErrorKind::ValueValidation, "model name"),
             (bare_manifest.as_str(), ErrorKind::MissingRequiredArgument, "--version"),
             ("recover house", ErrorKind::MissingRequiredArgument, "--reason"),
+            ("pull house", ErrorKind::MissingRequiredArgument, "--out"),
             ("settle house 0 x", ErrorKind::ValueValidation, "from 1"),
             ("keys generate --out k --name ../x", ErrorKind::ValueValidation, "a key's name"),
             ("topics create --replication 0", ErrorKind::ValueValidation, "replication"),

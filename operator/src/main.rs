@@ -1,15 +1,19 @@
 //! The `modelcast` command: see and steer the fleet.
 //!
 //! In reading order: [`cli`] says what can be typed, [`settings`] what it runs with, [`verbs`] what each verb does.
-//! [`fleet`], [`version_list`], [`verification`], [`change_report`] and [`recovery_report`] turn what was read into what is
-//! shown, as pure functions; [`table`], [`printable`] and [`stdout`] show it. [`failure`] says how the process ends.
+//! [`fleet`], [`version_list`], [`verification`], [`embedded_report`], [`change_report`] and [`recovery_report`] turn what
+//! was read into what is shown, as pure functions; [`decoders`] and [`progress`] are for verbs that admit a version;
+//! [`table`], [`printable`] and [`stdout`] show it. [`failure`] says how the process ends.
 
 mod change_report;
 mod cli;
+mod decoders;
+mod embedded_report;
 mod failure;
 mod fleet;
 mod logging;
 mod printable;
+mod progress;
 mod recovery_report;
 mod session;
 mod settings;

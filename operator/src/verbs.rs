@@ -5,8 +5,10 @@
 
 mod change;
 mod completions;
+mod inspect;
 mod keys;
 mod pin;
+mod pull;
 mod quarantine;
 mod recover;
 mod rollback;
@@ -45,6 +47,8 @@ pub(crate) async fn run(cli: &Cli, matches: &ArgMatches) -> Result<Exit, Failure
         Verb::Unpin(args) => unpin::run(&settings, args).await,
         Verb::Quarantine(args) => quarantine::run(&settings, args).await,
         Verb::Verify(args) => verify::run(&settings, args).await,
+        Verb::Pull(args) => pull::run(&settings, args).await,
+        Verb::Inspect(args) => inspect::run(&settings, args).await,
         Verb::Settle(args) => settle::run(&settings, args).await,
         Verb::Recover(args) => recover::run(&settings, args).await,
     }

@@ -2,29 +2,20 @@
 //!
 //! Nothing is believed that an announcement or a manifest says: the bytes come from the brokers, anew.
 
-use std::{
-    io::{IsTerminal as _, Read, Write as _},
-    sync::{Arc, Mutex, PoisonError},
-};
-
 use anyhow::anyhow;
-use modelcast::{
-    Catalog, FetchError,
-    admission::{Policy, Refusal},
-    catalog::OnPhase,
-    models::{DecodeContext, DecodeError, Decoder, Decoders, Model},
-};
+use modelcast::{Catalog, FetchError, admission::Refusal};
 use modelcast_protocol::{
     Generation, ModelName, Version,
     change::ChangeError,
     desired::{DesiredState, VersionEntry},
-    manifest::SignedManifest,
     status::Phase,
 };
 
 use crate::{
     cli::VerifyArgs,
+    decoders,
     failure::{Exit, Failure},
+    progress::Progress,
     session,
     settings::Settings,
     stdout,
@@ -53,7 +44,8 @@ pub(super) async fn run(settings: &Settings, args: &VerifyArgs) -> Result<Exit, 
     Ok(if verification.ok { Exit::Done } else { Exit::Failed })
 }
 
-fn entry(state: &DesiredState, version: Version) -> Result<&VersionEntry, Failure> {
+/// The version, where the announcement in force names it.
+pub(super) fn entry(state: &DesiredState, version: Version) -> Result<&VersionEntry, Failure> {
     state.entry(version).ok_or_else(|| {
         let known: Vec<_> = state.versions.iter().map(|entry| entry.version.to_string()).collect();
         let error = ChangeError::UnknownVersion { version, known: known.join(", ") };
@@ -73,11 +65,10 @@ async fn check(
         Err(FetchError::Refused(refusal)) => return Ok(stopped_at_manifest(&refusal)),
         Err(error) => return Err(error.into()),
     };
-    let (policy, lacking) = policy(&manifest);
-    let phases = Arc::new(Mutex::new(Vec::new()));
-    let outcome = catalog.version(model, entry, generation, &policy, listen(&phases)).await;
-    end_progress();
-    let phases = phases.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let (policy, lacking) = decoders::policy(&manifest);
+    let progress = Progress::start(manifest.manifest().size_bytes);
+    let outcome = catalog.version(model, entry, generation, &policy, progress.listener()).await;
+    let phases = progress.end();
     let end = match (outcome, lacking) {
         (Ok(_), _) => Admitted::Whole,
         (Err(FetchError::Refused(_)), Some(format)) if phases.contains(&Phase::Verified) => {
@@ -95,58 +86,7 @@ async fn check(
     Ok(checks)
 }
 
-fn stopped_at_manifest(refusal: &Refusal) -> Vec<Check> {
+pub(super) fn stopped_at_manifest(refusal: &Refusal) -> Vec<Check> {
     let failed = Check::failed("manifest", refusal.to_string());
     std::iter::once(failed).chain(verification::after_bad_manifest()).collect()
-}
-
-/// What this program asks of a version. A format of the application's own cannot be decoded here, but its bytes can
-/// be fetched and verified: for it stands a decoder that only reads. Gives the format that is lacking.
-fn policy(manifest: &SignedManifest) -> (Policy, Option<String>) {
-    let standard = Policy::standard();
-    let stated = manifest.manifest();
-    let decodes = |decoder: &dyn Decoder| stated.required_features.iter().all(|it| decoder.supports(it));
-    if standard.decoders.get(&stated.format).is_some_and(decodes) {
-        return (standard, None);
-    }
-    let reads = Decoders::default().with(OnlyReads(stated.format.clone()));
-    (Policy { decoders: Arc::new(reads), ..standard }, Some(stated.format.clone()))
-}
-
-/// Stands for a decoder that this program does not have.
-struct OnlyReads(String);
-
-impl Decoder for OnlyReads {
-    fn format(&self) -> &str {
-        &self.0
-    }
-
-    fn supports(&self, _: &str) -> bool {
-        true
-    }
-
-    fn decode(&self, _: &mut dyn Read, _: &DecodeContext<'_>) -> Result<Box<dyn Model>, DecodeError> {
-        Err(DecodeError::Other(format!("this program has no decoder for format {:?}", self.0).into()))
-    }
-}
-
-/// Notes the phases, and shows on a terminal how far the bytes are.
-fn listen(phases: &Arc<Mutex<Vec<Phase>>>) -> OnPhase {
-    let phases = Arc::clone(phases);
-    let shows = std::io::stderr().is_terminal();
-    Arc::new(move |phase| match phase {
-        Phase::Fetching { done_bytes, total_bytes } => {
-            if shows {
-                let _ = write!(std::io::stderr(), "\r{done_bytes} of {total_bytes} bytes ");
-            }
-        }
-        phase => phases.lock().unwrap_or_else(PoisonError::into_inner).push(phase),
-    })
-}
-
-fn end_progress() {
-    if std::io::stderr().is_terminal() {
-        // Back to the start, and clear: the table comes where the progress was.
-        let _ = write!(std::io::stderr(), "\r\x1b[K");
-    }
 }
