@@ -1,18 +1,14 @@
-//! The application as a story: bind, subscribe, serve, drain, withdraw.
+//! The application as a story: bind, subscribe or load what is embedded, serve, drain, withdraw.
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use modelcast::{KafkaError, SubscribeError, Subscriber, admission::Policy, settings::SettingsError};
-use modelcast_protocol::{key::TrustedKeys, resolve::Identity};
+use modelcast::{EmbeddedError, KafkaError, SubscribeError, settings::SettingsError};
+use modelcast_protocol::ModelName;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tracing::info;
 
-use crate::{
-    served::ServedModels,
-    server,
-    settings::{ModelSettings, Settings},
-};
+use crate::{feed::Feed, served::ServedModels, server, settings::Settings};
 
 /// Why the application does not start, or ended before it was told to.
 #[derive(Debug, Error)]
@@ -36,6 +32,24 @@ pub enum AppError {
         /// Why.
         source: SubscribeError,
     },
+    /// There is no Kafka, and a file that must serve cannot.
+    #[error("cannot serve {} without Kafka", file.display())]
+    Embedded {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: EmbeddedError,
+    },
+    /// The same: it holds another model.
+    #[error("{} holds model {found}, its [[models]] entry is {wanted}", file.display())]
+    OtherModel {
+        /// The file.
+        file: PathBuf,
+        /// Its model.
+        found: ModelName,
+        /// The model of the entry.
+        wanted: ModelName,
+    },
     /// The system refuses a socket or a signal handler.
     #[error("the system does not let the server run")]
     System(#[from] io::Error),
@@ -46,7 +60,7 @@ impl AppError {
     #[must_use]
     pub fn is_settings(&self) -> bool {
         match self {
-            Self::Settings(_) => true,
+            Self::Settings(_) | Self::Embedded { .. } | Self::OtherModel { .. } => true,
             Self::Subscribe { source, .. } => {
                 matches!(source, SubscribeError::Kafka(KafkaError::Property { .. }))
             }
@@ -63,27 +77,15 @@ pub async fn run(settings: Settings, listening: impl FnOnce(SocketAddr)) -> Resu
     let keys = settings.keys.trusted()?;
     let signal = server::signal()?;
     let listener = bind(settings.http.listen).await?;
-    let subscriber = subscribe(&settings, &keys).await?;
-    let models = ServedModels::new(settings.instance, subscriber.models().cloned());
+    let feed = Feed::start(&settings, &keys).await?;
+    let models = ServedModels::new(settings.instance, feed.models().iter().cloned());
     listening(listener.local_addr()?);
     let served = server::serve(listener, Arc::new(models), settings.http, signal).await;
-    info!("withdrawing status records");
-    subscriber.shutdown().await;
+    feed.shutdown().await;
     info!("ended");
     Ok(served?)
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, AppError> {
     TcpListener::bind(address).await.map_err(|source| AppError::Bind { address, source })
-}
-
-async fn subscribe(settings: &Settings, keys: &TrustedKeys) -> Result<Subscriber, AppError> {
-    let identity = Identity { instance: settings.instance.clone(), labels: settings.labels.clone() };
-    let mut builder = Subscriber::builder(&settings.kafka, keys, identity, &settings.state);
-    for ModelSettings { name, artifact_max_bytes } in &settings.models {
-        let policy = Policy { artifact_max_bytes: *artifact_max_bytes, ..Policy::standard() };
-        builder = builder.model(name.clone(), policy);
-    }
-    let failed = |source| AppError::Subscribe { state: settings.state.clone(), source };
-    builder.start().await.map_err(failed)
 }

@@ -4,9 +4,9 @@
 //! programs, by a page per model for people. What admits and swaps is the crate `modelcast`; here is what an
 //! application puts around it.
 //!
-//! In reading order: [`cli`] and [`settings`] say what is wanted; [`app`] is the story; [`served`] holds the models; [`server`],
-//! [`router`] and [`body`] take requests in; [`oip`] answers programs and [`page`] people; [`status`], [`events`] and
-//! [`metrics`] say how it goes; [`refusal`] is every way not to answer.
+//! In reading order: [`cli`] and [`settings`] say what is wanted; [`app`] is the story; [`feed`] brings the models and
+//! [`served`] holds them; [`server`], [`router`] and [`body`] take requests in; [`oip`] answers programs and [`page`]
+//! people; [`status`], [`events`] and [`metrics`] say how it goes; [`refusal`] is every way not to answer.
 //!
 //! # Invariants
 //! * One request uses one snapshot from start to end: no answer mixes two versions.
@@ -17,6 +17,7 @@ pub mod body;
 pub mod cli;
 mod connections;
 pub mod events;
+pub mod feed;
 pub mod metrics;
 pub mod oip;
 pub mod pace;

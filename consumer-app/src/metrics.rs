@@ -9,7 +9,7 @@ use axum::{
     http::header::CONTENT_TYPE,
     response::{IntoResponse, Response},
 };
-use modelcast::ModelState;
+use modelcast::{ModelState, Origin};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _, text},
@@ -32,7 +32,7 @@ struct ModelMetrics(Arc<ServedModels>);
 /// A whole number of one model, with its name and what it says.
 type Whole = (&'static str, &'static str, fn(&ServedModel, &ModelState) -> u64);
 
-const GAUGES: [Whole; 6] = [
+const GAUGES: [Whole; 7] = [
     (
         "modelcast_served_generation",
         "Generation at which the serving model was swapped in; 0 for none",
@@ -50,6 +50,14 @@ const GAUGES: [Whole; 6] = [
     ("modelcast_ready", "1 when an admitted model serves", |model, _| {
         u64::from(model.live().load().is_some())
     }),
+    (
+        "modelcast_embedded",
+        "1 when what serves is embedded in the application, not from Kafka",
+        |model, _| {
+            let serving = model.live().load();
+            u64::from(serving.is_some_and(|serving| serving.origin() == Origin::Embedded))
+        },
+    ),
     ("modelcast_warnings", "What a person should look at, such as a history that is lost", |_, state| {
         u64::try_from(state.warnings.len()).unwrap_or(u64::MAX)
     }),

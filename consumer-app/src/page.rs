@@ -29,7 +29,7 @@ use crate::{
     refusal::{Refusal, shortened},
     router::{Shared, VersionPath},
     served::ServedModel,
-    status::phase_name,
+    status::{phase_detail, phase_name},
 };
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -161,7 +161,7 @@ fn card(served: &ServedModel) -> String {
         generation = state.generation_seen,
         predictions = live.traffic().predictions(),
         phase = phase_name(&state.phase),
-        detail = Escaped(&state.phase.to_string()),
+        detail = Escaped(&phase_detail(live, &state.phase)),
     )
 }
 

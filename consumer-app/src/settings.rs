@@ -79,6 +79,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether there is a Kafka to subscribe at; without one the embedded files serve.
+    #[must_use]
+    pub fn has_kafka(&self) -> bool {
+        !self.kafka.bootstrap_servers.trim().is_empty()
+    }
+
     /// Reads the file, if there is one to read, and puts the overrides over it.
     ///
     /// # Errors
@@ -117,10 +123,13 @@ impl Settings {
         shown.add("instance.state", state.display().to_string(), source);
 
         let source = over.models.as_ref().map_or(Source::File, |(_, source)| *source);
-        let models = models::check(file.models, over.models.map(|(names, _)| names))?;
+        let has_kafka = !kafka.bootstrap_servers.trim().is_empty();
+        let models = models::check(file.models, over.models.map(|(names, _)| names), has_kafka)?;
         for model in &models {
-            let limit = format!("artifact_max_bytes={}", model.artifact_max_bytes);
-            shown.add(&format!("models.{}", model.name), limit, source);
+            let embedded =
+                model.embedded.as_ref().map_or_else(|| "none".to_owned(), |file| file.display().to_string());
+            let values = format!("artifact_max_bytes={} embedded={embedded}", model.artifact_max_bytes);
+            shown.add(&format!("models.{}", model.name), values, source);
         }
         let (keys, labels, shown) = (file.keys, file.instance.labels, shown.list);
         Ok(Self { kafka, keys, http, instance, labels, state, models, shown })
@@ -153,6 +162,10 @@ mod tests {
             ("[instance]\nname = \"Up\"\n".to_owned(), ["Up", "line 2", "consumer-app.toml"]),
             (String::new(), ["models", "--model", "0"]),
             (format!("{model}{model}"), ["models.name", "\"m\"", "once"]),
+            (
+                format!("[kafka]\nbootstrap_servers = \"\"\n{model}"),
+                ["models.m.embedded", "bootstrap_servers is empty", "modelcast pull"],
+            ),
             (format!("{model}artifact_max_bytes = 0\n"), ["models.m.artifact_max_bytes", "0", "from 1"]),
             (format!("[http]\nrows_max = 0\n{model}"), ["http.rows_max", "\"0\"", "from 1 to 1000000"]),
             (

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use axum::{Json, extract::State};
-use modelcast::Rejection;
+use modelcast::{LiveModel, Origin, Rejection};
 use modelcast_protocol::{
     Digest, Generation, InstanceName, ModelName, Version,
     resolve::Role,
@@ -29,6 +29,7 @@ pub struct ModelStatus {
     phase: &'static str,
     phase_detail: String,
     served: Option<Served>,
+    origin: Option<&'static str>,
     wanted: Option<WantedStatus>,
     generation_seen: Generation,
     news_age_seconds: Option<f64>,
@@ -78,8 +79,9 @@ impl ModelStatus {
         Self {
             model: live.name().clone(),
             phase: phase_name(&state.phase),
-            phase_detail: state.phase.to_string(),
+            phase_detail: phase_detail(live, &state.phase),
             served: state.served,
+            origin: live.load().map(|serving| origin_name(serving.origin())),
             wanted,
             generation_seen: state.generation_seen,
             news_age_seconds: live.news_age().as_ref().map(Duration::as_secs_f64),
@@ -100,6 +102,13 @@ impl From<Rejection> for RejectionStatus {
     }
 }
 
+/// The phase for people, and whether what serves is not from Kafka.
+#[must_use]
+pub fn phase_detail(live: &LiveModel, phase: &Phase) -> String {
+    let embedded = live.load().is_some_and(|serving| serving.origin() == Origin::Embedded);
+    if embedded { format!("{phase}, embedded") } else { phase.to_string() }
+}
+
 /// The phase as one word.
 #[must_use]
 pub fn phase_name(phase: &Phase) -> &'static str {
@@ -113,6 +122,14 @@ pub fn phase_name(phase: &Phase) -> &'static str {
         Phase::Staged => "staged",
         Phase::Live => "live",
         Phase::Refused { .. } => "refused",
+    }
+}
+
+fn origin_name(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Kafka => "kafka",
+        Origin::Embedded => "embedded",
+        Origin::Fixed => "fixed",
     }
 }
 

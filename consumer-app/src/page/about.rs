@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use modelcast::LoadedModel;
+use modelcast::{LoadedModel, Origin};
 use modelcast_protocol::schema::{Output, OutputKind};
 
 use super::html::{Escaped, figure, humanized};
@@ -38,6 +38,9 @@ pub(super) fn render(model: &LoadedModel) -> String {
     entry("Format", &manifest.format);
     entry("Artifact", &format!("{} bytes", grouped(manifest.size_bytes)));
     entry("Generation", &model.generation().to_string());
+    if model.origin() == Origin::Embedded {
+        entry("Origin", "embedded in this application, not from Kafka");
+    }
     format!(
         "<details id=\"about\" class=\"card about\" open><summary>About this version</summary>\
          <dl>{list}</dl><p class=\"digest\"><code>{}</code></p></details>",

@@ -1,6 +1,6 @@
 //! `[[models]]`: what to serve.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use modelcast::settings::SettingsError;
 use modelcast_protocol::{ModelName, limits::ARTIFACT_MAX_BYTES};
@@ -20,12 +20,16 @@ pub struct ModelSettings {
     /// Larger artifacts are refused.
     #[serde(default = "default_artifact_max")]
     pub artifact_max_bytes: u64,
+    /// A file that `modelcast pull` wrote: the last resort, and without Kafka what serves.
+    #[serde(default)]
+    pub embedded: Option<PathBuf>,
 }
 
 /// The models of the file, or those of the flags in their place.
 pub(super) fn check(
     file: Vec<ModelSettings>,
     over: Option<Vec<ModelName>>,
+    has_kafka: bool,
 ) -> Result<Vec<ModelSettings>, SettingsError> {
     let models = match over {
         None => file,
@@ -33,7 +37,8 @@ pub(super) fn check(
             .into_iter()
             .map(|name| {
                 let in_file = file.iter().find(|model| model.name == name).cloned();
-                in_file.unwrap_or(ModelSettings { name, artifact_max_bytes: ARTIFACT_MAX_BYTES })
+                let artifact_max_bytes = ARTIFACT_MAX_BYTES;
+                in_file.unwrap_or(ModelSettings { name, artifact_max_bytes, embedded: None })
             })
             .collect(),
     };
@@ -54,6 +59,12 @@ pub(super) fn check(
                 &format!("from 1 to {ARTIFACT_MAX_BYTES} is"),
             ));
         }
+    }
+    if let Some(model) = models.iter().find(|model| !has_kafka && model.embedded.is_none()) {
+        let key = format!("models.{}.embedded", model.name);
+        let cause =
+            "kafka.bootstrap_servers is empty: without Kafka only a file that `modelcast pull` wrote is";
+        return Err(wrong(&key, &"", cause));
     }
     Ok(models)
 }
