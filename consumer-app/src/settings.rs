@@ -216,4 +216,12 @@ mod tests {
             assert_eq!(*source, Source::File, "{key} is not in the shipped file");
         }
     }
+
+    #[test]
+    fn the_shipped_file_without_kafka_loads() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/embedded.toml");
+        let settings = Settings::read(Some(&path), Overrides::default()).unwrap();
+        assert!(!settings.has_kafka());
+        assert!(settings.models.iter().all(|model| model.embedded.is_some()));
+    }
 }

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod browser;
 #[cfg(test)]
+mod embedded;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod observe;

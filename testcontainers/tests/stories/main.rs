@@ -25,6 +25,7 @@ mod committed_survives;
 mod conflict;
 mod damaged_records;
 mod disk_full;
+mod embedded;
 mod foreign_transaction;
 mod history_lost;
 mod hostile_models;
