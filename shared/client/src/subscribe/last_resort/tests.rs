@@ -76,6 +76,17 @@ impl Story {
         assert!(matches!(installer.carry_out(&order), Outcome::Loaded(_)));
     }
 
+    /// Damages the one version on disk; gives its artifact's path.
+    fn damage(&self) -> std::path::PathBuf {
+        let kept = self.cache().kept();
+        let [crate::Artifact::File(path)] = kept.iter().map(|kept| &kept.artifact).collect::<Vec<_>>()[..]
+        else {
+            panic!("{} versions on disk", kept.len())
+        };
+        fs::write(path, "fine 9").unwrap();
+        path.clone()
+    }
+
     /// Starts an instance that must not serve what it carries with it, and say so.
     async fn must_not_serve(&self, embedded: Embedded, words: &str) {
         let (subscriber, live) = self.start(Some(embedded)).await;
@@ -160,11 +171,7 @@ async fn what_was_live_and_is_damaged_leaves_the_last_resort() {
     let mut story = Story::new();
     let (first, second) = (story.publish(1), story.publish(2));
     story.was_live(&first);
-    let kept = story.cache().kept();
-    let [crate::Artifact::File(path)] = kept.iter().map(|kept| &kept.artifact).collect::<Vec<_>>()[..] else {
-        panic!("{} versions on disk", kept.len())
-    };
-    fs::write(path, "fine 9").unwrap();
+    story.damage();
     let (subscriber, live) = story.start(Some(story.pull(&second, 2))).await;
     assert_eq!(serves(&live), (2, 2, Origin::Embedded));
     drop(subscriber);
@@ -225,6 +232,7 @@ async fn what_cannot_be_used_keeps_nobody_from_starting() {
     let good = embedded(&first, &manifest, &artifact);
     let damaged: &'static [u8] = good[..good.len() - 1].to_vec().leak();
     story.must_not_serve(Embedded::Bytes(damaged), "was not written to its end").await;
+    let story = Story::new();
     let missing = story.folder.path().join("missing");
     story.must_not_serve(Embedded::File(missing), "the embedded version cannot serve: cannot read").await;
 }
@@ -301,6 +309,16 @@ async fn the_same_version_from_kafka_is_installed_so_that_a_restart_finds_it() {
     let live = hears(&story, pulled, &first, |live, _| serves(live).2 == Origin::Kafka).await;
     assert_eq!((serves(&live), live.state().swaps), ((1, 1, Origin::Kafka), 1));
     assert_eq!(on_disk(&story.state().join("test/price/versions")), 1);
+}
+
+#[tokio::test]
+async fn a_damaged_version_on_disk_is_not_mended_by_what_is_embedded_but_from_kafka() {
+    let mut story = Story::new();
+    let first = story.publish(1);
+    story.was_live(&first);
+    let (artifact, pulled) = (story.damage(), story.pull(&first, 1));
+    let live = hears(&story, pulled, &first, |live, _| serves(live).2 == Origin::Kafka).await;
+    assert_eq!((serves(&live), fs::read(artifact).unwrap()), ((1, 1, Origin::Kafka), b"fine 1".to_vec()));
 }
 
 #[tokio::test]
