@@ -59,6 +59,8 @@ pub enum Ability {
     Security,
     /// A disk that can be filled.
     DiskFull,
+    /// An engine that builds an image and runs it.
+    Image,
 }
 
 /// A backend, and what was found for it.
@@ -156,6 +158,8 @@ impl Backend {
             | (Self::External, Ability::Transactions | Ability::TopicSettings | Ability::OutOfRange) => true,
             // Its folders are on this machine's disk, which nobody wants full.
             (Self::Process, Ability::DiskFull) => false,
+            // There may be no engine.
+            (Self::Process | Self::Embedded | Self::External, Ability::Image) => false,
             // One process with two options, no authentication, and transactions refused for the lack of it.
             (Self::Embedded, Ability::Cluster | Ability::Transactions | Ability::TopicSettings) => false,
             (Self::Embedded, Ability::Settings | Ability::Security | Ability::DiskFull) => false,
@@ -191,6 +195,7 @@ impl fmt::Display for Ability {
             Self::Settings => "broker settings",
             Self::Security => "authentication",
             Self::DiskFull => "a full disk",
+            Self::Image => "an image of its own",
         })
     }
 }

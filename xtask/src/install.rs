@@ -25,6 +25,8 @@ pub(crate) enum Need {
     Docker,
     /// What builds a Kafka image where none can be pulled.
     KafkaImage,
+    /// What reads a compose file.
+    Compose,
     /// A Java machine, which runs Kafka without a container.
     Java,
     /// A browser, for the test of the page.
@@ -61,6 +63,7 @@ impl Need {
             Need::CompileKafkaClient => "to compile librdkafka",
             Need::Docker => "to run Kafka in a container",
             Need::KafkaImage => "to build a Kafka image, as none can be pulled",
+            Need::Compose => "to check config/compose.yaml",
             Need::Java => "to run Kafka as a process",
             Need::Browser => "to test the page",
         }
@@ -100,6 +103,20 @@ impl Need {
                 }
             }
             Need::KafkaImage => const { &[program("debootstrap", &["debootstrap"])] },
+            Need::Compose => {
+                const {
+                    &[Part {
+                        package: "docker-compose",
+                        seen: Seen::Path(&[
+                            "/usr/bin/docker-compose",
+                            "/usr/local/bin/docker-compose",
+                            "/usr/libexec/docker/cli-plugins/docker-compose",
+                            "/usr/lib/docker/cli-plugins/docker-compose",
+                            "/usr/local/lib/docker/cli-plugins/docker-compose",
+                        ]),
+                    }]
+                }
+            }
             Need::Java => const { &[program("default-jre-headless", &["java"])] },
             Need::Browser => {
                 const {

@@ -84,6 +84,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     // There a test that is skipped for want of another backend is a failure.
     let in_ci = std::env::var_os("CI").is_some();
     needs.extend(in_ci.then_some(Need::Java));
+    needs.extend((kafka == Backend::Container).then_some(Need::Compose));
     let environment = set_up(&kafka, needs, policy)?;
     if in_ci {
         broker::build()?;

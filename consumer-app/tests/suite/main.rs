@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod browser;
 #[cfg(test)]
+mod dashboard;
+#[cfg(test)]
 mod embedded;
 #[cfg(test)]
 mod fixture;
