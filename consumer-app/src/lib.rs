@@ -7,6 +7,7 @@
 //! In reading order: [`cli`] and [`settings`] say what is wanted; [`app`] is the story; [`feed`] brings the models and
 //! [`served`] holds them; [`server`], [`router`] and [`body`] take requests in; [`oip`] answers programs and [`page`]
 //! people; [`status`], [`events`] and [`metrics`] say how it goes; [`refusal`] is every way not to answer.
+//! Beside what is live, [`predictions`] keeps and serves what a batch job scored.
 //!
 //! # Invariants
 //! * One request uses one snapshot from start to end: no answer mixes two versions.
@@ -22,6 +23,7 @@ pub mod metrics;
 pub mod oip;
 pub mod pace;
 pub mod page;
+pub mod predictions;
 pub mod refusal;
 pub mod router;
 pub mod served;

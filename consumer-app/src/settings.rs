@@ -10,6 +10,7 @@
 mod http;
 mod instance;
 mod models;
+mod predictions;
 pub(crate) mod source;
 
 use std::{
@@ -22,7 +23,13 @@ use modelcast_protocol::{InstanceName, ModelName, Namespace, desired::Labels};
 use serde::Deserialize;
 
 use self::source::Shown;
-pub use self::{http::HttpSettings, instance::InstanceSection, models::ModelSettings, source::Source};
+pub use self::{
+    http::HttpSettings,
+    instance::InstanceSection,
+    models::ModelSettings,
+    predictions::{ServeSettings, Show, StoreSettings},
+    source::Source,
+};
 
 /// The settings file, as written.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -38,6 +45,8 @@ pub struct FileSettings {
     pub instance: InstanceSection,
     /// What to serve.
     pub models: Vec<ModelSettings>,
+    /// Where predictions are stored, to serve those too.
+    pub predictions: Option<StoreSettings>,
 }
 
 /// What environment and flags put over the file.
@@ -74,6 +83,8 @@ pub struct Settings {
     pub state: PathBuf,
     /// What to serve; at least one.
     pub models: Vec<ModelSettings>,
+    /// Where predictions are stored, if they are served.
+    pub predictions: Option<StoreSettings>,
     /// Each effective value: key, value, source.
     pub shown: Vec<(String, String, Source)>,
 }
@@ -131,8 +142,12 @@ impl Settings {
             let values = format!("artifact_max_bytes={} embedded={embedded}", model.artifact_max_bytes);
             shown.add(&format!("models.{}", model.name), values, source);
         }
+        let predictions = file.predictions;
+        if let Some(predictions) = &predictions {
+            predictions::check(predictions, &mut shown)?;
+        }
         let (keys, labels, shown) = (file.keys, file.instance.labels, shown.list);
-        Ok(Self { kafka, keys, http, instance, labels, state, models, shown })
+        Ok(Self { kafka, keys, http, instance, labels, state, models, predictions, shown })
     }
 }
 
@@ -173,6 +188,16 @@ mod tests {
                 ["http.bodies_max_bytes", "\"1\"", "16777216"],
             ),
             (format!("[http]\ndrain_timeout_seconds = 0\n{model}"), ["drain_timeout_seconds", "0", "3600"]),
+            ("[predictions]\nfile = 1\n".to_owned(), ["file", "line 2", "consumer-app.toml"]),
+            (format!("{model}[predictions]\nkeep_runs = 0\n"), ["predictions.keep_runs", "\"0\"", "from 1"]),
+            (
+                format!("{model}[predictions.serve]\nkeys_max = 0\n"),
+                ["predictions.serve.keys_max", "\"0\"", "from 1"],
+            ),
+            (
+                format!("{model}[predictions]\nstore = \"postgresql://a:b@c:d/e\"\n"),
+                ["predictions.store", "(hidden)", "postgresql://USER@HOST"],
+            ),
             (format!("[instance.labels]\nzone = \"\"\n{model}"), ["instance.labels.zone", "\"\"", "256"]),
         ];
         for (text, words) in rows {
@@ -212,6 +237,7 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/consumer-app.toml");
         let settings = Settings::read(Some(&path), Overrides::default()).unwrap();
         assert_eq!(settings.http, HttpSettings::default());
+        assert_eq!(settings.predictions, Some(StoreSettings::default()));
         for (key, _, source) in &settings.shown {
             assert_eq!(*source, Source::File, "{key} is not in the shipped file");
         }

@@ -40,8 +40,10 @@ impl Shown<'_> {
     }
 
     pub(crate) fn written(&self, section: &str, key: &str) -> Source {
-        let there = self.written.get(section).and_then(|section| section.get(key)).is_some();
-        if there { Source::File } else { Source::Default }
+        let mut tables = section.split('.');
+        let first = tables.next().and_then(|name| self.written.get(name));
+        let section = tables.fold(first, |table, name| table.and_then(|table| table.get(name)));
+        if section.and_then(|section| section.get(key)).is_some() { Source::File } else { Source::Default }
     }
 
     pub(crate) fn put_over<T>(

@@ -15,4 +15,8 @@ mod oip;
 #[cfg(test)]
 mod page;
 #[cfg(test)]
+mod postgres;
+#[cfg(test)]
+mod predictions;
+#[cfg(test)]
 mod program;

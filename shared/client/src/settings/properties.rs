@@ -1,9 +1,9 @@
-//! librdkafka properties as a settings file gives them: as text, or where the text is to be had.
+//! librdkafka properties and other secrets as a settings file gives them: as text, or where the text is to be had.
 //!
 //! So that no secret has to stand in a settings file. Read once, when the settings are; the value is not shown in any
 //! error.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use serde::Deserialize;
 
@@ -26,6 +26,40 @@ pub(super) enum Elsewhere {
     Env(String),
 }
 
+/// A text that is never shown, such as a password. A settings file gives it as text, or as `{ file = "PATH" }` or
+/// `{ env = "NAME" }`; it is read once, with the settings.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Property")]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl TryFrom<Property> for Secret {
+    type Error = String;
+
+    fn try_from(property: Property) -> Result<Self, String> {
+        property.resolve().map(Self)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
 /// The text of each property.
 pub(super) fn resolve(
     properties: BTreeMap<String, Property>,
@@ -35,16 +69,20 @@ pub(super) fn resolve(
 
 impl Property {
     fn text(self, key: &str) -> Result<String, SettingsError> {
-        let wrong = |cause: String| SettingsError::Property { key: key.to_owned(), cause };
+        self.resolve().map_err(|cause| SettingsError::Property { key: key.to_owned(), cause })
+    }
+
+    /// The text, or why it is not to be had.
+    fn resolve(self) -> Result<String, String> {
         match self {
             Self::Text(text) => Ok(text),
             Self::Elsewhere(Elsewhere::File(path)) => {
-                let text = read(&path).map_err(|error| wrong(with_cause(&error)))?;
+                let text = read(&path).map_err(|error| with_cause(&error))?;
                 Ok(text.strip_suffix('\n').map_or(&*text, |line| line.trim_end_matches('\r')).to_owned())
             }
             Self::Elsewhere(Elsewhere::Env(name)) => {
                 // Not the error's own text: it repeats a value that is no UTF-8.
-                std::env::var(&name).map_err(|_| wrong(format!("the environment has no text in {name}")))
+                std::env::var(&name).map_err(|_| format!("the environment has no text in {name}"))
             }
         }
     }

@@ -1,0 +1,4 @@
+//! Stored predictions, over SQLite and over PostgreSQL: what holds for one holds for the other.
+
+mod fixture;
+mod store;
