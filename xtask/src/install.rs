@@ -31,6 +31,8 @@ pub(crate) enum Need {
     Java,
     /// A browser, for the test of the page.
     Browser,
+    /// A PostgreSQL server, which the tests of stored predictions start for themselves.
+    PostgreSql,
 }
 
 /// What may be done about what is missing.
@@ -55,7 +57,12 @@ enum Seen {
     Library(&'static str),
     /// One of these paths is there.
     Path(&'static [&'static str]),
+    /// PostgreSQL's server: Debian keeps each version's programs in a folder of its own.
+    PostgreSql,
 }
+
+/// Where Debian has one folder for each version of PostgreSQL.
+const POSTGRESQL_VERSIONS: &str = "/usr/lib/postgresql";
 
 impl Need {
     fn purpose(self) -> &'static str {
@@ -66,6 +73,7 @@ impl Need {
             Need::Compose => "to check config/compose.yaml",
             Need::Java => "to run Kafka as a process",
             Need::Browser => "to test the page",
+            Need::PostgreSql => "to test stored predictions",
         }
     }
 
@@ -118,6 +126,7 @@ impl Need {
                 }
             }
             Need::Java => const { &[program("default-jre-headless", &["java"])] },
+            Need::PostgreSql => const { &[Part { package: "postgresql", seen: Seen::PostgreSql }] },
             Need::Browser => {
                 const {
                     &[
@@ -152,6 +161,11 @@ impl Seen {
                 .status()
                 .is_ok_and(|status| status.success()),
             Seen::Path(paths) => paths.iter().any(|path| Path::new(path).exists()),
+            Seen::PostgreSql => {
+                let of_debian = fs::read_dir(POSTGRESQL_VERSIONS).into_iter().flatten().flatten();
+                let has_server = |version: fs::DirEntry| version.path().join("bin/postgres").is_file();
+                find_program("postgres").is_some() || of_debian.into_iter().any(has_server)
+            }
         }
     }
 }
