@@ -14,6 +14,7 @@
 //! * What a caller sends ends in an answer or a 4xx, within memory that is capped; never in a panic.
 
 pub mod app;
+pub mod batch;
 pub mod body;
 pub mod cli;
 mod connections;
