@@ -75,7 +75,7 @@ function show(answer, cause) {
   const tensors = Object.fromEntries(answer.outputs.map((tensor) => [tensor.name, tensor.data[0]]));
   const before = shown;
   shown = { values: tensors, version: answer.model_version };
-  for (const result of document.querySelectorAll("[data-output]")) {
+  for (const result of document.querySelectorAll("#results [data-output]")) {
     const value = tensors[result.dataset.output];
     const output = result.querySelector("output");
     if (result.dataset.kind === "probability") {
@@ -94,7 +94,7 @@ function show(answer, cause) {
 
 // Says what another version changed for the values that stand in the form.
 function tellChange(before) {
-  const changes = [...document.querySelectorAll("[data-output]")].map((result) => {
+  const changes = [...document.querySelectorAll("#results [data-output]")].map((result) => {
     const [old, now] = [before.values[result.dataset.output], shown.values[result.dataset.output]];
     if (old === undefined || now === undefined) return "";
     if (old === now) return "the answer is the same";
@@ -149,7 +149,10 @@ function mark(field) {
 
 function address() {
   const changed = fields().filter((field) => field.value !== field.dataset.typical);
-  const query = new URLSearchParams(changed.map((field) => [field.name, field.value])).toString();
+  // What the switch and the lookup of stored predictions put there stays.
+  const others = [...new URLSearchParams(location.search)].filter(([name]) => name === "_show" || name === "_key");
+  const values = changed.map((field) => [field.name, field.value]);
+  const query = new URLSearchParams([...values, ...others]).toString();
   history.replaceState(null, "", query ? `?${query}` : location.pathname);
 }
 

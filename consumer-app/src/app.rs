@@ -8,7 +8,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tracing::info;
 
-use crate::{feed::Feed, served::ServedModels, server, settings::Settings};
+use crate::{feed::Feed, predictions::readers::Readers, served::ServedModels, server, settings::Settings};
 
 /// Why the application does not start, or ended before it was told to.
 #[derive(Debug, Error)]
@@ -78,7 +78,8 @@ pub async fn run(settings: Settings, listening: impl FnOnce(SocketAddr)) -> Resu
     let signal = server::signal()?;
     let listener = bind(settings.http.listen).await?;
     let feed = Feed::start(&settings, &keys).await?;
-    let models = ServedModels::new(settings.instance, feed.models().iter().cloned());
+    let stored = settings.predictions.as_ref().map(Readers::start).transpose()?;
+    let models = ServedModels::new(settings.instance, feed.models().iter().cloned()).with_stored(stored);
     listening(listener.local_addr()?);
     let served = server::serve(listener, Arc::new(models), settings.http, signal).await;
     feed.shutdown().await;

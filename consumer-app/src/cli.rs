@@ -10,7 +10,10 @@ use clap_complete::Shell;
 use modelcast_protocol::{InstanceName, ModelName, Namespace};
 use tracing_subscriber::EnvFilter;
 
-use crate::settings::{Overrides, Source};
+use crate::{
+    predictions::verbs::args::PredictionsArgs,
+    settings::{Overrides, Source},
+};
 
 /// Serve live models over HTTP: the Open Inference Protocol, metrics and a page per model.
 ///
@@ -31,6 +34,8 @@ const EXIT_CODES: &str = "Exit codes: 0 ended by a signal, 1 failed, 2 wrong usa
 pub enum Command {
     /// Subscribe and serve until a signal ends it.
     Serve(ServeArgs),
+    /// Inspect stored predictions, approve or reject them.
+    Predictions(PredictionsArgs),
     /// Print a completion script for a shell.
     Completions {
         /// Which shell.

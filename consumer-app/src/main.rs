@@ -11,6 +11,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use consumer_app::{
     app::{self, AppError},
     cli::{Cli, Command, CommonArgs, LogFormat, ServeArgs},
+    predictions::verbs,
     settings::Settings,
 };
 use tracing::info;
@@ -34,6 +35,14 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "consumer-app", &mut io::stdout());
             ExitCode::SUCCESS
         }
+        Command::Predictions(args) => match verbs::run(&args, &mut io::stdout()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                let code = error.exit_code();
+                failed(&error.into());
+                ExitCode::from(code)
+            }
+        },
         Command::Serve(args) => match serve(&args, matches.subcommand_matches("serve").unwrap_or(&matches)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error),

@@ -7,10 +7,10 @@
 //! * Every text from a schema, a manifest or a request is escaped; the content policy forbids inline script.
 //! * A page uses one snapshot for form, answer and version.
 
-mod about;
-mod answer;
+pub(crate) mod about;
+pub(crate) mod answer;
 mod form;
-mod html;
+pub(crate) mod html;
 
 use std::sync::Arc;
 
@@ -26,9 +26,11 @@ use modelcast::LoadedModel;
 
 use self::html::{Escaped, humanized};
 use crate::{
+    predictions::pages::panel::Panel,
     refusal::{Refusal, shortened},
     router::{Shared, VersionPath},
     served::ServedModel,
+    settings::Show,
     status::{phase_detail, phase_name},
 };
 
@@ -60,9 +62,10 @@ pub async fn model(
         Err(refusal) => return unknown(&shared, &refusal),
     };
     let name = humanized(served.live().name().as_str());
-    let Ok(model) = served.snapshot() else { return waiting(&shared, &served, &name) };
+    let panel = Panel::load(shared.models.stored(), served.live().name(), &given).await;
+    let Ok(model) = served.snapshot() else { return waiting(&shared, &served, &name, panel.as_ref()) };
     // A row of a model of the application's own may take long: it is computed off the runtime's threads.
-    let rendered = tokio::task::spawn_blocking(move || live(&served, &model, &given)).await;
+    let rendered = tokio::task::spawn_blocking(move || live(&served, &model, &given, panel.as_ref())).await;
     match rendered {
         Ok(main) => page(StatusCode::OK, &shared, &name, &main),
         Err(_) => Refusal::Lost.into_response(),
@@ -75,8 +78,12 @@ pub async fn model(
 /// [`Refusal::NoRoute`] for any other file.
 pub async fn asset(Path(file): Path<String>) -> Result<Response, Refusal> {
     let (content_type, text) = match file.as_str() {
-        "page.css" => ("text/css; charset=utf-8", include_str!("../assets/page.css")),
+        "page.css" => (
+            "text/css; charset=utf-8",
+            concat!(include_str!("../assets/page.css"), include_str!("../assets/stored.css")),
+        ),
         "page.js" => ("text/javascript; charset=utf-8", include_str!("../assets/page.js")),
+        "stored.js" => ("text/javascript; charset=utf-8", include_str!("../assets/stored.js")),
         "icon.svg" => ("image/svg+xml", include_str!("../assets/icon.svg")),
         "arrow.svg" => ("image/svg+xml", include_str!("../assets/arrow.svg")),
         _ => {
@@ -88,7 +95,12 @@ pub async fn asset(Path(file): Path<String>) -> Result<Response, Refusal> {
     Ok(([(CONTENT_TYPE, content_type), (CACHE_CONTROL, "max-age=60")], text).into_response())
 }
 
-fn live(served: &ServedModel, model: &LoadedModel, given: &[(String, String)]) -> String {
+fn live(
+    served: &ServedModel,
+    model: &LoadedModel,
+    given: &[(String, String)],
+    panel: Option<&Panel>,
+) -> String {
     let name = served.live().name();
     let title = humanized(name.as_str());
     let entries = form::entries(model, given);
@@ -97,10 +109,13 @@ fn live(served: &ServedModel, model: &LoadedModel, given: &[(String, String)]) -
     let outputs: Vec<_> =
         schema.outputs.iter().map(|output| output.title.as_deref().unwrap_or(&output.name)).collect();
     format!(
-        "<main data-model=\"{name}\" data-version=\"{version}\" data-digest=\"{digest}\">\
+        "<main data-model=\"{name}\" data-version=\"{version}\" data-digest=\"{digest}\" data-show=\"{show}\">\
          <div class=\"intro\"><h1>{title}</h1><p class=\"lead\">{outputs} from {count} {noun}. \
          Change a value, and the answer follows.</p></div>\
-         <div class=\"columns\"><aside>{aside}{about}</aside>{form}</div></main>",
+         {switch}<div class=\"columns\"><aside>{aside}{stored}{about}</aside>{form}</div></main>",
+        show = panel.map_or(Show::Live.name(), Panel::shown),
+        switch = panel.map(Panel::switch).unwrap_or_default(),
+        stored = panel.map(Panel::render).unwrap_or_default(),
         title = Escaped(&title),
         version = model.version(),
         digest = model.digest(),
@@ -112,12 +127,16 @@ fn live(served: &ServedModel, model: &LoadedModel, given: &[(String, String)]) -
     )
 }
 
-fn waiting(shared: &Shared, served: &ServedModel, title: &str) -> Response {
+/// Stored predictions are there while nothing is live.
+fn waiting(shared: &Shared, served: &ServedModel, title: &str, panel: Option<&Panel>) -> Response {
     let main = format!(
-        "<main data-model=\"{name}\" data-version=\"\"><div class=\"intro\"><h1>{title}</h1></div>\
+        "<main data-model=\"{name}\" data-version=\"\" data-show=\"{show}\"><div class=\"intro\"><h1>{title}</h1></div>\
          <section class=\"card empty\"><h2>No version is live yet</h2>\
          <p>This page shows the model as soon as one is admitted.</p>\
-         <p class=\"status\"><span class=\"dot\"></span><span data-status>{phase}</span></p></section></main>",
+         <p class=\"status\"><span class=\"dot\"></span><span data-status>{phase}</span></p></section>{switch}{stored}</main>",
+        show = panel.map_or(Show::Live.name(), Panel::shown),
+        switch = panel.map(Panel::switch).unwrap_or_default(),
+        stored = panel.map(Panel::render).unwrap_or_default(),
         name = served.live().name(),
         title = Escaped(title),
         phase = Escaped(&served.live().state().phase.to_string()),
@@ -165,13 +184,14 @@ fn card(served: &ServedModel) -> String {
     )
 }
 
-fn page(status: StatusCode, shared: &Shared, title: &str, main: &str) -> Response {
+/// A page: its frame, and what is in it.
+pub(crate) fn page(status: StatusCode, shared: &Shared, title: &str, main: &str) -> Response {
     let body = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <meta name=\"color-scheme\" content=\"light dark\"><title>{title} · Modelcast</title>\
          <link rel=\"icon\" href=\"/assets/icon.svg\"><link rel=\"stylesheet\" href=\"/assets/page.css\">\
-         <script src=\"/assets/page.js\" defer></script></head><body>\
+         <script src=\"/assets/page.js\" defer></script><script src=\"/assets/stored.js\" defer></script></head><body>\
          <header class=\"top\"><a href=\"/\" class=\"brand\"><img src=\"/assets/icon.svg\" alt=\"\" width=\"22\" \
          height=\"22\">Modelcast</a><span class=\"instance\" title=\"This instance\">{instance}</span></header>\
          {main}</body></html>",

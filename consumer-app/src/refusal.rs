@@ -15,6 +15,8 @@ use modelcast_protocol::{ModelName, Version};
 use serde_json::json;
 use thiserror::Error;
 
+use crate::predictions::refusal::NotStored;
+
 /// Why a request is not answered.
 #[derive(Debug, Error)]
 pub enum Refusal {
@@ -129,6 +131,9 @@ pub enum Refusal {
         #[from]
         source: PredictError,
     },
+    /// There is no stored prediction.
+    #[error(transparent)]
+    NotStored(Box<NotStored>),
     /// The work was lost: a panic in a model of the application's own.
     #[error("the prediction failed inside the application; its log says why")]
     Lost,
@@ -151,6 +156,7 @@ impl Refusal {
             | Self::Missing { .. }
             | Self::Value { .. }
             | Self::Output { .. } => StatusCode::BAD_REQUEST,
+            Self::NotStored(cause) => cause.status(),
             Self::Predict { source } if asks_too_much(source) => StatusCode::BAD_REQUEST,
             Self::Predict { .. } | Self::Lost => StatusCode::INTERNAL_SERVER_ERROR,
         }

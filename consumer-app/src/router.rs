@@ -18,7 +18,7 @@ use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
 
 use crate::{
     body::BodyBudget,
-    events, metrics, oip, page,
+    events, metrics, oip, page, predictions,
     refusal::{Refusal, shortened},
     served::ServedModels,
     settings::HttpSettings,
@@ -58,6 +58,13 @@ pub fn router(models: Arc<ServedModels>, limits: HttpSettings, closing: watch::R
         .route("/", get(page::list))
         .route("/models/{model}", get(page::model))
         .route("/models/{model}/events", get(events::stream))
+        .route("/models/{model}/runs", get(predictions::pages::list))
+        .route(
+            "/models/{model}/runs/{run}",
+            get(predictions::pages::inspect).post(predictions::pages::decide),
+        )
+        .route("/predictions/{model}", post(predictions::routes::many))
+        .route("/predictions/{model}/{key}", get(predictions::routes::one))
         .route("/assets/{file}", get(page::asset))
         .route("/status", get(status::all))
         .route("/metrics", get(metrics::show))

@@ -1,4 +1,5 @@
-//! The models that this application serves, each with its live handle and what is counted for it.
+//! The models that this application serves, each with its live handle and what is counted for it, and who reads the
+//! predictions that are stored.
 //!
 //! Does not fetch and does not answer: handlers take a model from here and its snapshot from the handle.
 
@@ -13,6 +14,7 @@ use prometheus_client::metrics::{
 
 use crate::{
     pace::Pace,
+    predictions::readers::Readers,
     refusal::{Refusal, shortened},
 };
 
@@ -21,6 +23,7 @@ use crate::{
 pub struct ServedModels {
     instance: InstanceName,
     models: BTreeMap<ModelName, Arc<ServedModel>>,
+    stored: Option<Readers>,
 }
 
 /// One model with its counters.
@@ -35,7 +38,19 @@ impl ServedModels {
     /// Takes live models in.
     pub fn new(instance: InstanceName, models: impl IntoIterator<Item = LiveModel>) -> Self {
         let entry = |live: LiveModel| (live.name().clone(), Arc::new(ServedModel::new(live)));
-        Self { instance, models: models.into_iter().map(entry).collect() }
+        Self { instance, models: models.into_iter().map(entry).collect(), stored: None }
+    }
+
+    /// Serves stored predictions too.
+    #[must_use]
+    pub fn with_stored(self, stored: Option<Readers>) -> Self {
+        Self { stored, ..self }
+    }
+
+    /// Who reads stored predictions, if they are served.
+    #[must_use]
+    pub fn stored(&self) -> Option<&Readers> {
+        self.stored.as_ref()
     }
 
     /// The name of this process in the fleet.

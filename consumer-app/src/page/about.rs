@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use modelcast::{LoadedModel, Origin};
 use modelcast_protocol::schema::{Output, OutputKind};
 
-use super::html::{Escaped, figure, humanized};
+use super::html::{Escaped, figure, grouped_count, humanized};
 
 /// Most metrics and parameters that are shown.
 const ENTRIES_MAX: usize = 24;
@@ -27,16 +27,16 @@ pub(super) fn render(model: &LoadedModel) -> String {
         entry("Data", &lineage.data_name);
     }
     if lineage.train_rows > 0 {
-        entry("Trained on", &format!("{} rows", grouped(lineage.train_rows)));
+        entry("Trained on", &format!("{} rows", grouped_count(lineage.train_rows)));
     }
     if lineage.test_rows > 0 {
-        entry("Measured on", &format!("{} rows", grouped(lineage.test_rows)));
+        entry("Measured on", &format!("{} rows", grouped_count(lineage.test_rows)));
     }
     if lineage.trained_at_unix_ms > 0 {
         entry("Trained at", &time(lineage.trained_at_unix_ms));
     }
     entry("Format", &manifest.format);
-    entry("Artifact", &format!("{} bytes", grouped(manifest.size_bytes)));
+    entry("Artifact", &format!("{} bytes", grouped_count(manifest.size_bytes)));
     entry("Generation", &model.generation().to_string());
     if model.origin() == Origin::Embedded {
         entry("Origin", "embedded in this application, not from Kafka");
@@ -49,7 +49,7 @@ pub(super) fn render(model: &LoadedModel) -> String {
 }
 
 /// A point in time for people; the script turns it into their own zone.
-pub(super) fn time(unix_ms: u64) -> String {
+pub(crate) fn time(unix_ms: u64) -> String {
     let timestamp = i64::try_from(unix_ms).ok().and_then(|millis| Timestamp::from_millisecond(millis).ok());
     timestamp.map_or_else(|| "–".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M UTC").to_string())
 }
@@ -71,10 +71,4 @@ fn metric_unit(name: &str, model: &LoadedModel) -> String {
         }
         _ => String::new(),
     }
-}
-
-fn grouped(count: u64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "shown to people")]
-    let count = count as f64;
-    figure(count.round())
 }

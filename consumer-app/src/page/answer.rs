@@ -54,7 +54,7 @@ fn predict(model: &LoadedModel, entries: &[Entry]) -> Result<Vec<f64>, String> {
 }
 
 /// One output. Its attributes tell the script how to show it anew.
-fn result(output: &Output, value: Option<f64>) -> String {
+pub(crate) fn result(output: &Output, value: Option<f64>) -> String {
     let title = output.title.clone().unwrap_or_else(|| humanized(&output.name));
     let head = format!("<p class=\"what\">{}</p><p class=\"value\">", Escaped(&title));
     let name = Escaped(&output.name);

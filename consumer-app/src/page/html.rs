@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 /// A text with everything escaped that HTML gives a meaning to, in elements and in quoted attributes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Escaped<'t>(pub(super) &'t str);
+pub(crate) struct Escaped<'t>(pub(crate) &'t str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -23,7 +23,7 @@ impl fmt::Display for Escaped<'_> {
 }
 
 /// A name as a title: `property-value` as `Property value`.
-pub(super) fn humanized(name: &str) -> String {
+pub(crate) fn humanized(name: &str) -> String {
     let spaced = name.replace(['-', '_', '.'], " ");
     let mut characters = spaced.chars();
     characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
@@ -31,7 +31,7 @@ pub(super) fn humanized(name: &str) -> String {
 
 /// A number for people: grouped from a thousand on, two decimals from one on, else three digits that count.
 /// The script's `figure` does the same.
-pub(super) fn figure(value: f64) -> String {
+pub(crate) fn figure(value: f64) -> String {
     let size = value.abs();
     if size >= 1e15 || (size < 1e-4 && size > 0.0) {
         return format!("{value:.2e}");
@@ -48,8 +48,13 @@ pub(super) fn figure(value: f64) -> String {
     grouped(text)
 }
 
+/// A count for people.
+pub(crate) fn grouped_count(count: u64) -> String {
+    grouped(&count.to_string())
+}
+
 /// A share as a percentage.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 

@@ -1,0 +1,128 @@
+//! That a form was sent by a page of this application, and not by a page elsewhere in the same browser.
+//!
+//! Two checks. The browser says where the request comes from (`Sec-Fetch-Site`, or `Origin` where there is none); and
+//! the form carries a token that is in a cookie too, which no other site can read or set.
+//!
+//! # Invariants
+//! * A request that says nothing of where it comes from is refused.
+
+use std::fmt::Write as _;
+
+use axum::http::{
+    HeaderMap, Uri,
+    header::{COOKIE, HOST, ORIGIN},
+};
+use subtle::ConstantTimeEq as _;
+
+use crate::predictions::refusal::NotStored;
+
+const COOKIE_NAME: &str = "modelcast-form";
+const TOKEN_BYTES: usize = 32;
+
+/// What form and cookie both carry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Token(String);
+
+impl Token {
+    /// The token of the browser that asks; a new one where it has none.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        Self::in_cookie(headers).unwrap_or_else(Self::random)
+    }
+
+    fn in_cookie(headers: &HeaderMap) -> Option<Self> {
+        let cookies = headers.get_all(COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
+        let ours = |pair: &str| Some(pair.trim().strip_prefix(COOKIE_NAME)?.strip_prefix('=')?.to_owned());
+        let is_ours = |token: &String| {
+            token.len() == TOKEN_BYTES * 2 && token.bytes().all(|byte| byte.is_ascii_hexdigit())
+        };
+        cookies.flat_map(|cookies| cookies.split(';')).filter_map(ours).find(is_ours).map(Self)
+    }
+
+    fn random() -> Self {
+        let mut bytes = [0; TOKEN_BYTES];
+        // Without randomness there is no token, and an empty one is never right.
+        match rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes) {
+            Ok(()) => Self(bytes.iter().fold(String::new(), |mut text, byte| {
+                let _ = write!(text, "{byte:02x}"); // never fails
+                text
+            })),
+            Err(_) => Self(String::new()),
+        }
+    }
+
+    /// What the form carries.
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// What the browser is to keep, and to send with requests of our own pages alone.
+    pub(super) fn cookie(&self) -> String {
+        format!("{COOKIE_NAME}={}; Path=/models; HttpOnly; SameSite=Strict", self.0)
+    }
+}
+
+/// Checks where a form comes from.
+///
+/// # Errors
+/// [`NotStored::Foreign`].
+pub(super) fn check(headers: &HeaderMap, token: &str) -> Result<(), NotStored> {
+    let is_right = Token::in_cookie(headers)
+        .is_some_and(|cookie| bool::from(cookie.0.as_bytes().ct_eq(token.as_bytes())));
+    if is_right && is_same_origin(headers) { Ok(()) } else { Err(NotStored::Foreign) }
+}
+
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    if let Some(site) = text("sec-fetch-site") {
+        return site == "same-origin";
+    }
+    let (origin, host) = (text(ORIGIN.as_str()), text(HOST.as_str()));
+    let origin = origin.and_then(|origin| origin.parse::<Uri>().ok());
+    match (origin.as_ref().and_then(Uri::authority), host) {
+        (Some(origin), Some(host)) => origin.as_str().eq_ignore_ascii_case(host),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderName;
+
+    use super::*;
+
+    fn check_with(headers: &[(&'static str, &str)], token: &str) -> bool {
+        let headers: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+            .collect();
+        check(&headers, token).is_ok()
+    }
+
+    #[test]
+    fn only_a_form_of_the_same_origin_with_the_cookies_token_is_taken() {
+        let token = Token::random();
+        assert_eq!(token.text().len(), 64);
+        assert_ne!(token, Token::random());
+        let cookie = format!("a=b; {}", token.cookie());
+        let (cookie, token) = (cookie.as_str(), token.text());
+        let site = |site| [("cookie", cookie), ("sec-fetch-site", site)];
+        let origin = |origin| [("cookie", cookie), ("origin", origin), ("host", "app:8080")];
+        assert!(check_with(&site("same-origin"), token));
+        assert!(check_with(&origin("http://app:8080"), token));
+        let rows: [(&[(&'static str, &str)], &str); 9] = [
+            (&site("cross-site"), token),
+            (&site("same-site"), token),
+            (&site("none"), token),
+            (&origin("http://app:8081"), token),
+            (&origin("http://evil"), token),
+            (&origin("null"), token),
+            (&[("cookie", cookie)], token),
+            (&[("sec-fetch-site", "same-origin")], token),
+            (&site("same-origin"), "0000"),
+        ];
+        for (headers, token) in rows {
+            assert!(!check_with(headers, token), "{headers:?} {token}");
+        }
+        assert!(!check_with(&[("cookie", "modelcast-form="), ("sec-fetch-site", "same-origin")], ""));
+    }
+}

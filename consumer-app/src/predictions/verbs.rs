@@ -1,0 +1,159 @@
+//! `consumer-app predictions …`: list, show, approve, reject and prune stored predictions.
+//!
+//! Reads `[predictions]` of a settings file, whichever program's it is. Writes results to what it is given, and
+//! progress nowhere else.
+
+pub mod args;
+mod listing;
+mod showing;
+mod terminal;
+
+use std::{io::Write, path::Path};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use modelcast::{
+    clock::unix_ms,
+    settings::{SettingsError, load},
+};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use self::args::{DecideArgs, ListArgs, PredictionsArgs, PruneArgs, ShowArgs, Verb};
+use super::{
+    inspection::{Limits, inspect},
+    run::Verdict,
+    store::{Pruned, Remedy, Store, StoreError},
+};
+use crate::settings::StoreSettings;
+
+const DEFAULT_CONFIG: &str = "config/consumer-app.toml";
+
+/// Why a verb does not do what it was told.
+#[derive(Debug, Error)]
+pub enum VerbError {
+    /// A setting is wrong.
+    #[error("the settings are wrong")]
+    Settings(#[from] SettingsError),
+    /// The store says no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The result cannot be written.
+    #[error("standard output cannot be written to")]
+    Output(#[from] std::io::Error),
+}
+
+impl VerbError {
+    /// What the process ends with; `--help` lists these.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Settings(_) | Self::Store(StoreError::Address { .. }) => 64,
+            Self::Store(StoreError::State { .. }) => 3,
+            Self::Store(error) => match error.remedy() {
+                Remedy::Retry => 69,
+                Remedy::Refuse => 4,
+                Remedy::Mend => 1,
+            },
+            Self::Output(_) => 1,
+        }
+    }
+}
+
+/// Of a settings file, whichever it is, what this needs.
+#[derive(Debug, Default, Deserialize)]
+struct AnyFile {
+    #[serde(default)]
+    predictions: StoreSettings,
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// [`VerbError`], with the exit code that belongs to it.
+pub fn run(args: &PredictionsArgs, out: &mut dyn Write) -> Result<(), VerbError> {
+    let mut settings = settings(args)?;
+    if let Some(store) = &args.store {
+        settings.store.clone_from(store);
+    }
+    let mut store = Store::open(&settings)?;
+    let written = match &args.verb {
+        Verb::List(list) => self::list(&mut store, list, out),
+        Verb::Show(show) => self::show(&mut store, show, out),
+        Verb::Approve(decide) => self::decide(&mut store, decide, Verdict::Approved, out),
+        Verb::Reject(decide) => self::decide(&mut store, decide, Verdict::Rejected, out),
+        Verb::Prune(prune) => self::prune(&mut store, prune, settings.keep_runs, out),
+    };
+    match written {
+        // `… list | head -1` is no error.
+        Err(VerbError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+fn settings(args: &PredictionsArgs) -> Result<StoreSettings, SettingsError> {
+    match &args.config {
+        Some(file) => load::<AnyFile>(file).map(|file| file.predictions),
+        None if Path::new(DEFAULT_CONFIG).exists() => {
+            load::<AnyFile>(Path::new(DEFAULT_CONFIG)).map(|file| file.predictions)
+        }
+        None => Ok(StoreSettings::default()),
+    }
+}
+
+fn list(store: &mut Store, args: &ListArgs, out: &mut dyn Write) -> Result<(), VerbError> {
+    let runs = store.runs(args.model.as_ref(), args.limit)?;
+    if args.json {
+        return json(&runs, out);
+    }
+    Ok(out.write_all(listing::render(&runs).as_bytes())?)
+}
+
+fn show(store: &mut Store, args: &ShowArgs, out: &mut dyn Write) -> Result<(), VerbError> {
+    let limits = Limits { failures: args.failures, movers: args.movers };
+    let inspection = inspect(store, &args.run, limits)?;
+    if args.json {
+        return json(&inspection, out);
+    }
+    Ok(out.write_all(showing::render(&inspection).as_bytes())?)
+}
+
+fn decide(
+    store: &mut Store,
+    args: &DecideArgs,
+    verdict: Verdict,
+    out: &mut dyn Write,
+) -> Result<(), VerbError> {
+    let run = store.decide(&args.run, verdict, &args.by, &args.reason, unix_ms())?;
+    if args.json {
+        return json(&run, out);
+    }
+    let then = match verdict {
+        Verdict::Approved => format!("predictions of {} are served from it", run.model),
+        Verdict::Rejected => "it is never served".to_owned(),
+    };
+    Ok(writeln!(out, "run {} is {}: {then}", run.run, run.state)?)
+}
+
+fn prune(store: &mut Store, args: &PruneArgs, keep_runs: u64, out: &mut dyn Write) -> Result<(), VerbError> {
+    let keep = args.keep.unwrap_or(keep_runs);
+    let progress = ProgressBar::new_spinner();
+    if let Ok(style) =
+        ProgressStyle::with_template("{spinner} {human_pos} rows deleted, {per_sec}, {elapsed}")
+    {
+        progress.set_style(style);
+    }
+    let pruned: Pruned = store.prune(&args.model, keep, |rows| progress.set_position(rows))?;
+    progress.finish_and_clear();
+    if args.json {
+        return json(&pruned, out);
+    }
+    let runs: Vec<_> = pruned.runs.iter().map(|run| run.as_str()).collect();
+    let which = if runs.is_empty() { "no run".to_owned() } else { runs.join(", ") };
+    Ok(writeln!(out, "pruned {which}: {} rows deleted, the newest {keep} runs kept", pruned.rows)?)
+}
+
+fn json(value: &impl Serialize, out: &mut dyn Write) -> Result<(), VerbError> {
+    let mut line = serde_json::to_string(value).map_err(std::io::Error::from)?;
+    line.push('\n');
+    Ok(out.write_all(line.as_bytes())?)
+}
