@@ -8,7 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use consumer_app::{served::ServedModels, server, settings::HttpSettings};
+use consumer_app::{
+    predictions::readers::Readers,
+    served::ServedModels,
+    server,
+    settings::{HttpSettings, StoreSettings},
+};
 use modelcast::{LiveModel, LoadedModel};
 use modelcast_models::{GeneralizedLinearModel, Link, Model, PredictError};
 use modelcast_protocol::{
@@ -51,7 +56,18 @@ impl Server {
     }
 
     pub(crate) fn with(models: impl IntoIterator<Item = LiveModel>, http: HttpSettings) -> Self {
-        let models = Arc::new(ServedModels::new(InstanceName::parse("app-1").unwrap(), models));
+        Self::serving(ServedModels::new(InstanceName::parse("app-1").unwrap(), models), http)
+    }
+
+    /// Over live models and stored predictions.
+    pub(crate) fn storing(models: impl IntoIterator<Item = LiveModel>, store: &StoreSettings) -> Self {
+        let models = ServedModels::new(InstanceName::parse("app-1").unwrap(), models);
+        let models = models.with_stored(Some(Readers::start(store).unwrap()));
+        Self::serving(models, HttpSettings::default())
+    }
+
+    fn serving(models: ServedModels, http: HttpSettings) -> Self {
+        let models = Arc::new(models);
         let (stop, stopped) = oneshot::channel();
         let (bound, is_bound) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
@@ -104,12 +120,12 @@ impl Drop for Server {
     }
 }
 
-fn agent() -> ureq::Agent {
+pub(crate) fn agent() -> ureq::Agent {
     let timeout = Some(Duration::from_secs(60));
     ureq::Agent::config_builder().http_status_as_error(false).timeout_global(timeout).build().into()
 }
 
-fn answer(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answer {
+pub(crate) fn answer(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answer {
     let mut response = sent.unwrap();
     let status = response.status().as_u16();
     let text = response.body_mut().with_config().limit(100 << 20).read_to_string().unwrap();
