@@ -48,7 +48,7 @@ fn the_page_switches_between_live_and_stored_and_shows_both_side_by_side() {
     browser.wait_for(&is_seen("#stored"));
     assert_eq!(browser.evaluate(&is_seen("#results")), true);
     browser.wait_for("document.querySelector('#stored-result').textContent.includes('Enter the key')");
-    browser.enter("_key", &key(7));
+    browser.evaluate(&format!("document.querySelector('#key').value = '{}'", key(7)));
     browser.evaluate("document.querySelector('#lookup').requestSubmit()");
     browser.wait_for("!!document.querySelector('#stored-result output')");
     let stored = store.predictions(&super::fixture::house(), &[key(7)]).unwrap().found[0].values[0];
