@@ -34,8 +34,8 @@ fn a_run_is_decided_on_its_page_once_and_only_from_that_page() {
             [("verdict", "approve"), ("by", "Grace+Hopper"), ("reason", "as+%3Cb%3E"), ("token", &*token)];
         let without =
             |field: &str| fields.iter().copied().filter(|(name, _)| *name != field).collect::<Vec<_>>();
-        let refused: [(&str, &str, Vec<(&str, &str)>, u16, &str); 6] = [
-            (&cookie, "cross-site", fields.to_vec(), 403, "was not sent by this page"),
+        let refused = [
+            (cookie.as_str(), "cross-site", fields.to_vec(), 403, "was not sent by this page"),
             ("", "same-origin", fields.to_vec(), 403, "was not sent by this page"),
             (&cookie, "same-origin", without("token"), 403, "was not sent by this page"),
             (&cookie, "same-origin", without("by"), 400, "your name must not be empty"),
