@@ -11,15 +11,6 @@ use super::{
 };
 use crate::batch::summary::Summary;
 
-/// How much of what can be long is gathered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Failures.
-    pub failures: u64,
-    /// Movers of each output; with 0 none are looked for, which saves a pass over both runs.
-    pub movers: u64,
-}
-
 /// A run with all that is known of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Inspection {
@@ -47,25 +38,28 @@ pub struct Summarised {
     pub summary: Option<Summary>,
 }
 
-/// Gathers what is known of a run.
+/// Gathers what is known of a run, but for the movers.
 ///
 /// # Errors
-/// [`StoreError::NoRun`]; else what the database says. Movers that take too long are no error: the rest is there.
-pub fn inspect(store: &mut Store, run: &RunId, limits: Limits) -> Result<Inspection, StoreError> {
+/// [`StoreError::NoRun`]; else what the database says.
+pub fn inspect(store: &mut Store, run: &RunId, failures: u64) -> Result<Inspection, StoreError> {
     let run = store.run(run)?;
     let decisions = store.decisions(&run)?;
     let beside = store.beside(&run)?;
-    let first_failures = store.failures(&run, limits.failures)?;
-    let has_rows = !matches!(run.state, RunState::Running | RunState::Abandoned | RunState::Pruned);
-    let compared = beside.as_ref().filter(|_| has_rows && limits.movers > 0);
-    let (movers, movers_cause) = match compared.map(|beside| store.movers(&run, beside, limits.movers)) {
-        None => (None, None),
-        Some(Ok(movers)) => (Some(movers), None),
-        Some(Err(slow @ StoreError::Slow { .. })) => (None, Some(slow.to_string())),
-        Some(Err(other)) => return Err(other),
-    };
+    let first_failures = store.failures(&run, failures)?;
     let (inspected, beside) = (summarised(run), beside.map(summarised));
-    Ok(Inspection { inspected, decisions, beside, first_failures, movers, movers_cause })
+    Ok(Inspection { inspected, decisions, beside, first_failures, movers: None, movers_cause: None })
+}
+
+impl Inspection {
+    /// The two runs whose movers can be looked for: both have all their rows.
+    #[must_use]
+    pub fn compared(&self) -> Option<(Run, Run)> {
+        let has_rows =
+            |run: &Run| !matches!(run.state, RunState::Running | RunState::Abandoned | RunState::Pruned);
+        let (run, beside) = (&self.inspected.run, &self.beside.as_ref()?.run);
+        (has_rows(run) && has_rows(beside)).then(|| (run.clone(), beside.clone()))
+    }
 }
 
 fn summarised(run: Run) -> Summarised {

@@ -21,13 +21,14 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use modelcast::clock::unix_ms;
+use tracing::info;
 
 use self::origin::Token;
 use super::{
-    inspection::{Inspection, Limits, inspect as gather},
+    inspection::{Inspection, inspect as gather},
     refusal::NotStored,
     routes::{StoredPath, model, readers, run},
-    run::{RunId, Verdict},
+    run::Verdict,
     verbs::args,
 };
 use crate::{
@@ -35,7 +36,8 @@ use crate::{
     router::Shared,
 };
 
-const LIMITS: Limits = Limits { failures: 50, movers: 20 };
+const FAILURES_MAX: u64 = 50;
+const MOVERS_MAX: u64 = 20;
 const RUNS_MAX: u64 = 100;
 /// Larger bodies are no form of ours.
 const FORM_MAX_BYTES: usize = 16 * 1024;
@@ -77,12 +79,14 @@ pub async fn decide(State(shared): State<Shared>, path: StoredPath, request: Req
         if !readers.settings().decide_on_page {
             return Err(NotStored::NotOnPage);
         }
-        origin::check(&parts.headers, form.field("token"))?;
+        origin::check(&parts, form.field("token"))?;
         let (verdict, by, reason) = form.decision()?;
-        let inspection = inspected(&shared, &path).await?; // that it is of this model
+        gathered(&shared, &path).await?; // that it is of this model
         let at = unix_ms();
-        readers.tell(move |store| store.decide(&run, verdict, &by, &reason, at)).await?;
-        Ok(inspection.inspected.run)
+        let run = readers.tell(move |store| store.decide(&run, verdict, &by, &reason, at)).await?;
+        let by = run.decision.as_ref().map(|decision| decision.who.as_str());
+        info!(model = %run.model, run = %run.run, state = %run.state, by, "run decided");
+        Ok(run)
     };
     match decided.await {
         // So that loading the page again does not send the form again.
@@ -97,10 +101,22 @@ pub async fn decide(State(shared): State<Shared>, path: StoredPath, request: Req
     }
 }
 
+/// All that is known of a run. Movers that cannot be had now are no error: the rest is there.
 async fn inspected(shared: &Shared, path: &StoredPath) -> Result<Inspection, NotStored> {
+    let mut inspection = gathered(shared, path).await?;
+    if let Some((run, beside)) = inspection.compared() {
+        match readers(shared)?.movers(run, beside, MOVERS_MAX).await {
+            Ok(movers) => inspection.movers = Some(movers),
+            Err(cause) => inspection.movers_cause = Some(cause.to_string()),
+        }
+    }
+    Ok(inspection)
+}
+
+async fn gathered(shared: &Shared, path: &StoredPath) -> Result<Inspection, NotStored> {
     let (model, run) = (model(path)?, run(path)?);
-    let wanted: RunId = run.clone();
-    let inspection = readers(shared)?.ask(move |store| gather(store, &wanted, LIMITS)).await?;
+    let wanted = run.clone();
+    let inspection = readers(shared)?.ask(move |store| gather(store, &wanted, FAILURES_MAX)).await?;
     let of = &inspection.inspected.run.model;
     if *of == model { Ok(inspection) } else { Err(NotStored::OtherModel { run, model: of.clone() }) }
 }

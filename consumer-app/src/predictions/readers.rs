@@ -1,6 +1,7 @@
 //! The threads that ask the store, so that none of the runtime's ever waits for a database.
 //!
-//! A few threads with a connection each, and a queue before them. The approved run is looked at with each question:
+//! A few threads with a connection each, and a queue before them; one more for questions that pass over whole runs, so
+//! that somebody who inspects a run holds up nobody who asks for a key. The approved run is looked at with each question:
 //! what was approved elsewhere is seen by the next request.
 //!
 //! # Invariants
@@ -9,6 +10,7 @@
 //!   the next question, once a second at most.
 
 use std::{
+    collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -18,7 +20,10 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
-use super::store::{Remedy, Store, StoreError};
+use super::{
+    run::{Run, RunId},
+    store::{Movers, Remedy, Store, StoreError},
+};
 use crate::settings::{ServeSettings, StoreSettings};
 
 /// Questions that wait for one reader.
@@ -27,6 +32,8 @@ const QUEUE_PER_READER: usize = 16;
 const REST: Duration = Duration::from_secs(1);
 /// Beside the statements' own time: connecting.
 const CONNECT_SECONDS: u64 = 5;
+/// Pairs of runs whose movers are remembered.
+const MOVERS_KEPT: usize = 16;
 
 /// Why a question has no answer.
 #[derive(Debug, Error)]
@@ -52,6 +59,9 @@ pub enum Unanswered {
 #[derive(Debug, Clone)]
 pub struct Readers {
     questions: mpsc::Sender<Question>,
+    long_questions: mpsc::Sender<Question>,
+    /// What was found last: finished runs do not change, and looking costs a pass over both.
+    movers: Arc<Mutex<VecDeque<(RunId, Movers)>>>,
     settings: ServeSettings,
     deadline: Duration,
 }
@@ -74,19 +84,15 @@ impl Readers {
     /// # Errors
     /// When the system has no thread left.
     pub fn start(settings: &StoreSettings) -> std::io::Result<Self> {
-        let count = settings.serve.readers_max;
-        let (questions, receiver) = mpsc::channel(count.saturating_mul(QUEUE_PER_READER));
-        let receiver: Questions = Arc::new(Mutex::new(receiver));
         let down = Down::default();
-        for reader in 0..count {
-            let receiver = Arc::clone(&receiver);
-            let connection = Connection { settings: settings.clone(), store: None, down: Arc::clone(&down) };
-            std::thread::Builder::new()
-                .name(format!("predictions-{reader}"))
-                .spawn(move || read(&receiver, connection))?;
-        }
         let seconds = settings.statement_timeout_seconds.saturating_add(CONNECT_SECONDS);
-        Ok(Self { questions, settings: settings.serve.clone(), deadline: Duration::from_secs(seconds) })
+        Ok(Self {
+            questions: threads("predictions", settings.serve.readers_max, settings, &down)?,
+            long_questions: threads("predictions-long", 1, settings, &down)?,
+            movers: Arc::default(),
+            settings: settings.serve.clone(),
+            deadline: Duration::from_secs(seconds),
+        })
     }
 
     /// How stored predictions are served.
@@ -103,7 +109,7 @@ impl Readers {
         &self,
         question: impl Fn(&mut Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Unanswered> {
-        self.put(move |connection| match connection.with(&question) {
+        self.put(&self.questions, move |connection| match connection.with(&question) {
             Err(StoreError::Unreachable { .. }) if connection.is_new_again() => connection.with(&question),
             other => other,
         })
@@ -118,11 +124,32 @@ impl Readers {
         &self,
         order: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Unanswered> {
-        self.put(move |connection| connection.with(order)).await
+        self.put(&self.questions, move |connection| connection.with(order)).await
+    }
+
+    /// What moved most between two finished runs: looked for once, then remembered for a while.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub async fn movers(&self, run: Run, against: Run, limit: u64) -> Result<Movers, Unanswered> {
+        let (of, beside) = (run.run.clone(), against.run.clone());
+        let is_it = |(run, movers): &&(RunId, Movers)| *run == of && movers.against == beside;
+        let known = unpoisoned(&self.movers).iter().find(is_it).map(|(_, movers)| movers.clone());
+        if let Some(movers) = known {
+            return Ok(movers);
+        }
+        let look =
+            move |connection: &mut Connection| connection.with(|store| store.movers(&run, &against, limit));
+        let movers = self.put(&self.long_questions, look).await?;
+        let mut known = unpoisoned(&self.movers);
+        known.push_front((of, movers.clone()));
+        known.truncate(MOVERS_KEPT);
+        Ok(movers)
     }
 
     async fn put<T: Send + 'static>(
         &self,
+        questions: &mpsc::Sender<Question>,
         work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Unanswered> {
         let (reply, answer) = oneshot::channel();
@@ -132,13 +159,32 @@ impl Readers {
                 drop(reply.send(work(connection)));
             }
         };
-        self.questions.try_send(Box::new(question)).map_err(|_| Unanswered::Busy)?;
+        questions.try_send(Box::new(question)).map_err(|_| Unanswered::Busy)?;
         match tokio::time::timeout(self.deadline, answer).await {
             Ok(Ok(answer)) => answer.map_err(Unanswered::from),
             Ok(Err(_)) => Err(Unanswered::Lost),
             Err(_) => Err(Unanswered::Late { seconds: self.deadline.as_secs() }),
         }
     }
+}
+
+/// Starts readers of one queue.
+fn threads(
+    name: &str,
+    count: usize,
+    settings: &StoreSettings,
+    down: &Down,
+) -> std::io::Result<mpsc::Sender<Question>> {
+    let (questions, receiver) = mpsc::channel(count.saturating_mul(QUEUE_PER_READER));
+    let receiver: Questions = Arc::new(Mutex::new(receiver));
+    for reader in 0..count {
+        let receiver = Arc::clone(&receiver);
+        let connection = Connection { settings: settings.clone(), store: None, down: Arc::clone(down) };
+        std::thread::Builder::new()
+            .name(format!("{name}-{reader}"))
+            .spawn(move || read(&receiver, connection))?;
+    }
+    Ok(questions)
 }
 
 /// One reader, until nobody can ask any more.

@@ -78,13 +78,11 @@ impl Store {
         work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.database.begin(purpose)?;
-        match work(self) {
-            Ok(done) => self.database.commit().map(|()| done),
-            Err(error) => {
-                self.database.roll_back();
-                Err(error)
-            }
+        let done = work(self).and_then(|done| self.database.commit().map(|()| done));
+        if done.is_err() {
+            self.database.roll_back();
         }
+        done
     }
 }
 

@@ -1,14 +1,14 @@
 //! `consumer-app predictions …`: list, show, approve, reject and prune stored predictions.
 //!
 //! Reads `[predictions]` of a settings file, whichever program's it is. Writes results to what it is given, and
-//! progress nowhere else.
+//! progress to standard error.
 
 pub mod args;
 mod listing;
 mod showing;
 mod terminal;
 
-use std::{io::Write, path::Path};
+use std::{io::Write, path::Path, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use modelcast::{
@@ -20,7 +20,7 @@ use thiserror::Error;
 
 use self::args::{DecideArgs, ListArgs, PredictionsArgs, PruneArgs, ShowArgs, Verb};
 use super::{
-    inspection::{Limits, inspect},
+    inspection::{Inspection, inspect},
     run::Verdict,
     store::{Pruned, Remedy, Store, StoreError},
 };
@@ -109,12 +109,28 @@ fn list(store: &mut Store, args: &ListArgs, out: &mut dyn Write) -> Result<(), V
 }
 
 fn show(store: &mut Store, args: &ShowArgs, out: &mut dyn Write) -> Result<(), VerbError> {
-    let limits = Limits { failures: args.failures, movers: args.movers };
-    let inspection = inspect(store, &args.run, limits)?;
+    let progress = spinner("{spinner} reading run, {elapsed}");
+    progress.enable_steady_tick(Duration::from_millis(200));
+    let inspection = inspected(store, args);
+    progress.finish_and_clear();
+    let inspection = inspection?;
     if args.json {
         return json(&inspection, out);
     }
     Ok(out.write_all(showing::render(&inspection).as_bytes())?)
+}
+
+/// Movers that take too long are no error: the rest is there.
+fn inspected(store: &mut Store, args: &ShowArgs) -> Result<Inspection, StoreError> {
+    let mut inspection = inspect(store, &args.run, args.failures)?;
+    if let Some((run, beside)) = inspection.compared().filter(|_| args.movers > 0) {
+        match store.movers(&run, &beside, args.movers) {
+            Ok(movers) => inspection.movers = Some(movers),
+            Err(slow @ StoreError::Slow { .. }) => inspection.movers_cause = Some(slow.to_string()),
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(inspection)
 }
 
 fn decide(
@@ -136,12 +152,7 @@ fn decide(
 
 fn prune(store: &mut Store, args: &PruneArgs, keep_runs: u64, out: &mut dyn Write) -> Result<(), VerbError> {
     let keep = args.keep.unwrap_or(keep_runs);
-    let progress = ProgressBar::new_spinner();
-    if let Ok(style) =
-        ProgressStyle::with_template("{spinner} {human_pos} rows deleted, {per_sec}, {elapsed}")
-    {
-        progress.set_style(style);
-    }
+    let progress = spinner("{spinner} {human_pos} rows deleted, {per_sec}, {elapsed}");
     let pruned: Pruned = store.prune(&args.model, keep, |rows| progress.set_position(rows))?;
     progress.finish_and_clear();
     if args.json {
@@ -150,6 +161,15 @@ fn prune(store: &mut Store, args: &PruneArgs, keep_runs: u64, out: &mut dyn Writ
     let runs: Vec<_> = pruned.runs.iter().map(|run| run.as_str()).collect();
     let which = if runs.is_empty() { "no run".to_owned() } else { runs.join(", ") };
     Ok(writeln!(out, "pruned {which}: {} rows deleted, the newest {keep} runs kept", pruned.rows)?)
+}
+
+/// Progress on standard error, where that is a terminal.
+fn spinner(template: &str) -> ProgressBar {
+    let progress = ProgressBar::new_spinner();
+    match ProgressStyle::with_template(template) {
+        Ok(style) => progress.with_style(style),
+        Err(_) => progress,
+    }
 }
 
 fn json(value: &impl Serialize, out: &mut dyn Write) -> Result<(), VerbError> {

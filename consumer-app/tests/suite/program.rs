@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::fixture::until;
 
 /// A folder with a trusted key and settings to which a test adds its own.
-fn folder(more: &str) -> TempDir {
+pub(crate) fn folder(more: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let key = SigningKey::from_seed(&[1; 32]).public().to_pem().unwrap();
     fs::write(folder.path().join("a.pub.pem"), key).unwrap();
@@ -25,7 +25,7 @@ fn folder(more: &str) -> TempDir {
     folder
 }
 
-fn serve(folder: &Path, flags: &[&str]) -> Command {
+pub(crate) fn serve(folder: &Path, flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_consumer-app"));
     command.current_dir(folder).arg("serve").args(["--config", "app.toml"]).args(flags);
     for name in ["KAFKA", "NAMESPACE", "LISTEN", "INSTANCE", "STATE"] {
@@ -100,7 +100,7 @@ fn help_and_completions_are_there() {
     }
 }
 
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {

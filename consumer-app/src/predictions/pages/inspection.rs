@@ -220,7 +220,7 @@ fn moved(run: &Run, movers: Option<&Movers>, cause: Option<&str>) -> String {
     let body = match (movers, cause) {
         (None, None) => return String::new(),
         (None, Some(cause)) => format!(
-            "<p>{}.</p><p><code>consumer-app predictions show {}</code> waits as long as the settings say.</p>",
+            "<p>{}.</p><p><code>consumer-app predictions show {}</code> looks for them, too.</p>",
             Escaped(cause),
             run.run
         ),

@@ -11,6 +11,8 @@ use std::fmt::Write as _;
 use axum::http::{
     HeaderMap, Uri,
     header::{COOKIE, HOST, ORIGIN},
+    request::Parts,
+    uri::Authority,
 };
 use subtle::ConstantTimeEq as _;
 
@@ -65,18 +67,20 @@ impl Token {
 ///
 /// # Errors
 /// [`NotStored::Foreign`].
-pub(super) fn check(headers: &HeaderMap, token: &str) -> Result<(), NotStored> {
-    let is_right = Token::in_cookie(headers)
+pub(super) fn check(request: &Parts, token: &str) -> Result<(), NotStored> {
+    let is_right = Token::in_cookie(&request.headers)
         .is_some_and(|cookie| bool::from(cookie.0.as_bytes().ct_eq(token.as_bytes())));
-    if is_right && is_same_origin(headers) { Ok(()) } else { Err(NotStored::Foreign) }
+    if is_right && is_same_origin(request) { Ok(()) } else { Err(NotStored::Foreign) }
 }
 
-fn is_same_origin(headers: &HeaderMap) -> bool {
-    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+fn is_same_origin(request: &Parts) -> bool {
+    let text = |name: &str| request.headers.get(name).map(|value| value.to_str().unwrap_or_default());
     if let Some(site) = text("sec-fetch-site") {
         return site == "same-origin";
     }
-    let (origin, host) = (text(ORIGIN.as_str()), text(HOST.as_str()));
+    // HTTP/2 has no header of that name.
+    let host = text(HOST.as_str()).or_else(|| request.uri.authority().map(Authority::as_str));
+    let origin = text(ORIGIN.as_str());
     let origin = origin.and_then(|origin| origin.parse::<Uri>().ok());
     match (origin.as_ref().and_then(Uri::authority), host) {
         (Some(origin), Some(host)) => origin.as_str().eq_ignore_ascii_case(host),
@@ -86,16 +90,16 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderName;
+    use axum::http::Request;
 
     use super::*;
 
     fn check_with(headers: &[(&'static str, &str)], token: &str) -> bool {
-        let headers: HeaderMap = headers
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
-            .collect();
-        check(&headers, token).is_ok()
+        let mut request = Request::post("http://h2:8080/x");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        check(&request.body(()).unwrap().into_parts().0, token).is_ok()
     }
 
     #[test]
@@ -109,6 +113,7 @@ mod tests {
         let origin = |origin| [("cookie", cookie), ("origin", origin), ("host", "app:8080")];
         assert!(check_with(&site("same-origin"), token));
         assert!(check_with(&origin("http://app:8080"), token));
+        assert!(check_with(&[("cookie", cookie), ("origin", "https://h2:8080")], token));
         let rows: [(&[(&'static str, &str)], &str); 9] = [
             (&site("cross-site"), token),
             (&site("same-site"), token),

@@ -15,7 +15,9 @@ use super::{
     error::StoreError,
     read::KEYS_AT_ONCE,
 };
-use crate::predictions::run::{FailureRow, KEY_MAX_BYTES, NewRun, PredictionRow, Run, RunId, RunState};
+use crate::predictions::run::{
+    FailureRow, Input, KEY_MAX_BYTES, NewRun, PredictionRow, Run, RunId, RunState,
+};
 
 /// Longest cause that is kept, in bytes.
 const CAUSE_MAX_BYTES: usize = 1_024;
@@ -68,7 +70,7 @@ impl Store {
         let same = [
             ("model", run.model == new.model),
             ("version", run.version == new.version && run.digest == new.digest),
-            ("input", run.input == new.input),
+            ("input", run.input == Input { name: cleaned(&new.input.name).to_owned(), ..new.input.clone() }),
             ("list of outputs", run.outputs == new.outputs),
         ];
         if let Some((what, _)) = same.into_iter().find(|(_, same)| !same) {

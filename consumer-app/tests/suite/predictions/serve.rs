@@ -1,6 +1,10 @@
 //! The routes: what the approved run says by key, and what is said when there is nothing to say.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use consumer_app::settings::StoreSettings;
 use modelcast_protocol::{
@@ -11,8 +15,9 @@ use serde_json::json;
 
 use super::fixture::{house, id, key, new_run, on_each, open, rows, sqlite, waiting};
 use crate::{
-    fixture::{Server, fixed, house as live_house, house_inputs, until},
+    fixture::{Server, agent, answer, fixed, house as live_house, house_inputs, until},
     postgres::Postgres,
+    program,
 };
 
 #[test]
@@ -184,6 +189,60 @@ fn a_file_that_cannot_be_opened_costs_a_503_and_nothing_else() {
     live_is_well(&server);
     std::fs::remove_file(folder.path().join("none")).unwrap();
     until("the file is made", || (get(&server).status == 404).then_some(()));
+}
+
+/// The whole program, with nothing of Kafka: what is stored does not need it.
+#[test]
+fn stored_predictions_are_served_while_no_model_is_live() {
+    let store = tempfile::tempdir().unwrap();
+    let settings = sqlite(store.path());
+    let mut opened = open(&settings);
+    waiting(&mut opened, "r1", 1, |_| 1.5);
+    opened.approve(&id("r1"), "ada", "good", 1).unwrap();
+    let folder = program::folder(&format!("[predictions]\nstore = {:?}\n", settings.store));
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut command = program::serve(folder.path(), &["--listen", "127.0.0.1:0", "--kafka", &nowhere]);
+    let log = folder.path().join("log");
+    command.stdout(Stdio::piped()).stderr(std::fs::File::create(&log).unwrap());
+    let mut app = program::Running(command.spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(app.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let url = line.strip_prefix("listening on ").unwrap_or_else(|| panic!("{line}")).trim();
+    let get = |path: &str| answer(agent().get(format!("{url}{path}")).call());
+    assert_eq!(get("/v2/health/ready").status, 503);
+    let found = get(&format!("/predictions/property-value/{}", key(0)));
+    assert_eq!((found.status, &found.json()["outputs"]), (200, &json!({ "price": 1.5 })));
+    let page = get(&format!("/models/property-value?_show=stored&_key={}", key(0)));
+    assert_eq!(page.status, 503, "nothing is live");
+    assert!(page.text.contains("<output>1.5</output>"), "{}", page.text);
+    let log = std::fs::read_to_string(&log).unwrap();
+    assert!(log.contains("predictions.serve.readers_max"), "each effective value is in the start log: {log}");
+}
+
+#[test]
+fn a_role_that_may_only_read_is_enough_to_serve() {
+    let Some(postgres) = Postgres::shared() else { return };
+    let settings = postgres.store();
+    let database = settings.store.rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();
+    let mut store = open(&settings);
+    waiting(&mut store, "r1", 1, |_| 1.0);
+    waiting(&mut store, "r2", 1, |_| 2.0);
+    store.approve(&id("r1"), "ada", "good", 1).unwrap();
+    let role = format!("reader_of_{database}");
+    let grant = format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'p'; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"
+    );
+    postgres.client(&database).unwrap().batch_execute(&grant).unwrap();
+    let reader = StoreSettings {
+        store: settings.store.replace("tester", &role),
+        password: Some("p".into()),
+        ..settings
+    };
+    let server = Server::storing([], &reader);
+    assert_eq!(get(&server).status, 200);
+    assert_eq!(server.get("/models/property-value/runs/r2").status, 200);
+    let error = open(&reader).approve(&id("r2"), "eve", "please", 2).unwrap_err().to_string();
+    assert!(error.contains("permission denied"), "{error}");
 }
 
 #[test]
