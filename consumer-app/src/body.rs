@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{refusal::Refusal, settings::HttpSettings};
+use crate::{guard::Place, refusal::Refusal, settings::HttpSettings};
 
 /// One permit of the budget.
 const PERMIT_BYTES: usize = 1024;
@@ -31,6 +31,8 @@ pub struct ReadBody {
     /// Its bytes.
     pub bytes: Vec<u8>,
     _permit: OwnedSemaphorePermit,
+    /// The request is under way until the work on its body has ended.
+    _place: Option<Place>,
 }
 
 impl BodyBudget {
@@ -53,7 +55,7 @@ impl BodyBudget {
         let bytes = timeout(deadline, self.collect(body)).await;
         let bytes =
             bytes.map_err(|_| Refusal::BodyTimeout { seconds: self.limits.body_timeout_seconds })??;
-        Ok(ReadBody { bytes, _permit: permit })
+        Ok(ReadBody { bytes, _permit: permit, _place: parts.extensions.get().cloned() })
     }
 
     async fn reserve(&self, parts: &Parts) -> Result<OwnedSemaphorePermit, Refusal> {

@@ -1,4 +1,4 @@
-//! The listening socket, with a cap on connections and on how long one may be idle.
+//! The listening socket, with a cap on connections, on how long one may be idle, and on how long its first bytes take.
 //!
 //! Without them, connections that say nothing would take memory and file descriptors without bound. What is over the
 //! cap waits in the system's backlog.
@@ -12,7 +12,6 @@ use std::{
     time::Duration,
 };
 
-use axum::serve::Listener;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -20,12 +19,20 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
+use crate::settings::HttpSettings;
+
+/// As many as tell HTTP/1.1 from HTTP/2; from there on hyper has deadlines of its own.
+const FIRST_BYTES: usize = 24;
+/// Until it is tried again after the system refused to accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// A listener that accepts while there is room.
 #[derive(Debug)]
 pub(crate) struct CappedListener {
     listener: TcpListener,
     room: Arc<Semaphore>,
     idle_max: Duration,
+    first_max: Duration,
 }
 
 /// A connection; dropping it makes room for another.
@@ -34,35 +41,44 @@ pub(crate) struct Connection {
     stream: TcpStream,
     idle_max: Duration,
     idle: Pin<Box<Sleep>>,
+    /// Until its first bytes are there: who sends them one by one is not idle.
+    first: Option<(Pin<Box<Sleep>>, usize)>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl CappedListener {
     /// A listener over a bound socket.
     #[must_use]
-    pub(crate) fn new(listener: TcpListener, connections_max: usize, idle_max: Duration) -> Self {
-        Self { listener, room: Arc::new(Semaphore::new(connections_max)), idle_max }
+    pub(crate) fn new(listener: TcpListener, http: &HttpSettings) -> Self {
+        Self {
+            listener,
+            room: Arc::new(Semaphore::new(http.connections_max)),
+            idle_max: Duration::from_secs(http.idle_timeout_seconds),
+            first_max: Duration::from_secs(http.header_timeout_seconds),
+        }
     }
-}
 
-impl Listener for CappedListener {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
+    /// The next connection, once there is room for it. May be given up and called again.
+    pub(crate) async fn accept(&self) -> (Connection, SocketAddr) {
         // The semaphore is never closed: there is always a permit in the end.
         let permit = Arc::clone(&self.room).acquire_owned().await.ok();
-        let (stream, peer) = Listener::accept(&mut self.listener).await;
+        let (stream, peer) = loop {
+            match self.listener.accept().await {
+                Ok(accepted) => break accepted,
+                // The peer is gone already, or there is no file descriptor left: others may end meanwhile.
+                Err(error) => {
+                    tracing::warn!(%error, "a connection cannot be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        };
         // Answers are small and whole: waiting for more to send only delays them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, %error, "cannot switch off Nagle's algorithm");
         }
-        let idle_max = self.idle_max;
-        (Connection { stream, idle_max, idle: Box::pin(sleep(idle_max)), _permit: permit }, peer)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        let (idle_max, idle) = (self.idle_max, Box::pin(sleep(self.idle_max)));
+        let first = Some((Box::pin(sleep(self.first_max)), 0));
+        (Connection { stream, idle_max, idle, first, _permit: permit }, peer)
     }
 }
 
@@ -73,16 +89,30 @@ impl Connection {
             self.idle.as_mut().reset(until);
         }
     }
+
+    fn read_first(&mut self, bytes: usize) {
+        if let Some((_, read)) = &mut self.first {
+            *read = read.saturating_add(bytes);
+            if *read >= FIRST_BYTES {
+                self.first = None;
+            }
+        }
+    }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let before = to.filled().len();
         if let Poll::Ready(done) = Pin::new(&mut this.stream).poll_read(cx, to) {
             this.moved(&done);
+            this.read_first(to.filled().len().saturating_sub(before));
             return Poll::Ready(done);
         }
-        ready!(this.idle.as_mut().poll(cx));
+        let late = this.first.as_mut().is_some_and(|(until, _)| until.as_mut().poll(cx).is_ready());
+        if !late {
+            ready!(this.idle.as_mut().poll(cx));
+        }
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }

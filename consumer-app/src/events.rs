@@ -20,6 +20,7 @@ use crate::{
     refusal::Refusal,
     router::{Shared, VersionPath},
     served::ServedModel,
+    server::Ending,
     status::ModelStatus,
 };
 
@@ -34,21 +35,21 @@ pub async fn stream(State(shared): State<Shared>, path: VersionPath) -> Result<i
     let served = Arc::clone(shared.models.model(&path.model)?);
     let mut changes = served.live().watch();
     changes.mark_changed(); // the first event is the state as it is
-    let events = stream::unfold((served, changes, shared.closing.clone()), next);
+    let events = stream::unfold((served, changes, shared.ending.clone()), next);
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
-type Follower = (Arc<ServedModel>, watch::Receiver<modelcast::ModelState>, watch::Receiver<bool>);
+type Follower = (Arc<ServedModel>, watch::Receiver<modelcast::ModelState>, watch::Receiver<Ending>);
 
-async fn next((served, mut changes, mut closing): Follower) -> Option<(Result<Event, Infallible>, Follower)> {
+async fn next((served, mut changes, mut ending): Follower) -> Option<(Result<Event, Infallible>, Follower)> {
     let changed = tokio::select! {
         biased;
-        _ = closing.wait_for(|closing| *closing) => false,
+        _ = ending.wait_for(|ending| *ending == Ending::Closing) => false,
         changed = changes.changed() => changed.is_ok(),
     };
     if !changed {
         return None;
     }
     let event = Event::default().event("state").json_data(ModelStatus::of(&served)).ok()?;
-    Some((Ok(event), (served, changes, closing)))
+    Some((Ok(event), (served, changes, ending)))
 }

@@ -14,20 +14,25 @@
 //! * What a caller sends ends in an answer or a 4xx, within memory that is capped; never in a panic.
 
 pub mod app;
+pub mod auth;
 pub mod batch;
 pub mod body;
 pub mod cli;
 mod connections;
 pub mod events;
 pub mod feed;
+pub mod guard;
 pub mod metrics;
 pub mod oip;
+pub mod openapi;
 pub mod pace;
 pub mod page;
 pub mod predictions;
 pub mod refusal;
 pub mod router;
+pub mod routes;
 pub mod served;
 pub mod server;
 pub mod settings;
 pub mod status;
+mod tls;

@@ -33,6 +33,7 @@ use crate::{
     refusal::Refusal,
     router::{Shared, VersionPath},
     served::ServedModel,
+    server::Ending,
 };
 
 /// `GET /v2`.
@@ -45,9 +46,9 @@ pub async fn live() -> Json<Value> {
     Json(json!({ "live": true }))
 }
 
-/// `GET /v2/health/ready`: an admitted model is live for each configured name.
+/// `GET /v2/health/ready`: an admitted model is live for each configured name, and no shutdown has begun.
 pub async fn ready(State(shared): State<Shared>) -> Response {
-    let ready = shared.models.is_ready();
+    let ready = shared.models.is_ready() && *shared.ending.borrow() == Ending::No;
     (ready_status(ready), Json(json!({ "ready": ready }))).into_response()
 }
 

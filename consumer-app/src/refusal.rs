@@ -5,15 +5,21 @@
 //! # Invariants
 //! * What a caller did wrong is a 4xx; a 5xx is only ever ours: not ready, overloaded, or a model that failed.
 
+use std::time::Duration;
+
 use axum::{
     Json,
-    http::StatusCode,
+    http::{
+        HeaderValue, StatusCode,
+        header::{RETRY_AFTER, WWW_AUTHENTICATE},
+    },
     response::{IntoResponse, Response},
 };
 use modelcast_models::{PredictError, ValueError};
 use modelcast_protocol::{ModelName, Version};
 use serde_json::json;
 use thiserror::Error;
+use tonic::{Code, Status};
 
 use crate::predictions::refusal::NotStored;
 
@@ -134,6 +140,24 @@ pub enum Refusal {
     /// There is no stored prediction.
     #[error(transparent)]
     NotStored(Box<NotStored>),
+    /// The route needs a token.
+    #[error("{}", token_words(*.given))]
+    Unauthenticated {
+        /// Whether there was one, though one that is not known here.
+        given: bool,
+    },
+    /// Too many requests are under way.
+    #[error("too many requests at once: try again (http.requests_max is {max})")]
+    Shed {
+        /// The limit.
+        max: usize,
+    },
+    /// The request took longer than it may.
+    #[error("the request was not answered within {} ms (http.request_timeout_seconds)", .after.as_millis())]
+    Late {
+        /// How long it took.
+        after: Duration,
+    },
     /// The work was lost: a panic in a model of the application's own.
     #[error("the prediction failed inside the application; its log says why")]
     Lost,
@@ -147,7 +171,10 @@ impl Refusal {
             Self::NoRoute { .. } | Self::UnknownModel { .. } | Self::NotServed { .. } => {
                 StatusCode::NOT_FOUND
             }
-            Self::NotReady { .. } | Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
+            Self::NotReady { .. } | Self::Busy { .. } | Self::Shed { .. } | Self::Late { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::BodyTooLarge { .. } | Self::TooManyRows { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::BodyBroken { .. }
@@ -162,6 +189,37 @@ impl Refusal {
         }
     }
 
+    /// The same as gRPC says it.
+    #[must_use]
+    pub fn grpc_code(&self) -> Code {
+        match self {
+            // Stored predictions are not asked for over gRPC.
+            Self::NoRoute { .. } | Self::NotStored(_) => Code::Unimplemented,
+            Self::UnknownModel { .. } | Self::NotServed { .. } => Code::NotFound,
+            Self::NotReady { .. } => Code::Unavailable,
+            Self::Unauthenticated { .. } => Code::Unauthenticated,
+            Self::Busy { .. } | Self::Shed { .. } | Self::BodyTooLarge { .. } | Self::TooManyRows { .. } => {
+                Code::ResourceExhausted
+            }
+            Self::BodyTimeout { .. } | Self::Late { .. } => Code::DeadlineExceeded,
+            Self::Predict { source } if !asks_too_much(source) => Code::Internal,
+            Self::Lost => Code::Internal,
+            Self::BodyBroken { .. }
+            | Self::Malformed { .. }
+            | Self::Tensor { .. }
+            | Self::Missing { .. }
+            | Self::Value { .. }
+            | Self::Output { .. }
+            | Self::Predict { .. } => Code::InvalidArgument,
+        }
+    }
+
+    /// An answer of gRPC that is nothing but its status.
+    #[must_use]
+    pub fn into_grpc(self) -> Response {
+        Status::new(self.grpc_code(), self.to_string()).into_http()
+    }
+
     /// A tensor that does not fit, by its name.
     #[must_use]
     pub fn tensor(name: &str, cause: impl Into<String>) -> Self {
@@ -171,7 +229,18 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        (self.status(), Json(json!({ "error": self.to_string() }))).into_response()
+        let mut response = (self.status(), Json(json!({ "error": self.to_string() }))).into_response();
+        let more = match self {
+            // RFC 6750, section 3: a request without a token is not told of an error.
+            Self::Unauthenticated { given: false } => Some((WWW_AUTHENTICATE, "Bearer realm=\"modelcast\"")),
+            Self::Unauthenticated { given: true } => {
+                Some((WWW_AUTHENTICATE, "Bearer realm=\"modelcast\", error=\"invalid_token\""))
+            }
+            Self::Busy { .. } | Self::Shed { .. } | Self::Late { .. } => Some((RETRY_AFTER, "1")),
+            _ => None,
+        };
+        response.headers_mut().extend(more.map(|(name, value)| (name, HeaderValue::from_static(value))));
+        response
     }
 }
 
@@ -203,6 +272,14 @@ fn predict_words(error: &PredictError) -> String {
     match error {
         PredictError::InRow { row, source } => format!("row {row}: {}", predict_words(source)),
         other => other.to_string(),
+    }
+}
+
+fn token_words(given: bool) -> &'static str {
+    if given {
+        "the token is not one of this application's"
+    } else {
+        "this needs a token: Authorization: Bearer TOKEN"
     }
 }
 

@@ -9,20 +9,21 @@ use axum::{
     Router,
     extract::{FromRequestParts, RawPathParams},
     http::{HeaderValue, Method, Uri, header::X_CONTENT_TYPE_OPTIONS, request::Parts},
-    middleware::map_response,
+    middleware::{from_fn_with_state, map_response},
     response::{IntoResponse as _, Response},
-    routing::{get, post},
 };
 use tokio::sync::watch;
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
 
 use crate::{
     body::BodyBudget,
-    events, metrics, oip, page, predictions,
+    guard::{self, Guard},
+    metrics,
     refusal::{Refusal, shortened},
+    routes::{self, Route},
     served::ServedModels,
+    server::Ending,
     settings::HttpSettings,
-    status,
 };
 
 /// What every handler shares.
@@ -36,8 +37,8 @@ pub struct Shared {
     pub bodies: BodyBudget,
     /// What `/metrics` shows.
     pub registry: Arc<prometheus_client::registry::Registry>,
-    /// Turns true when the application shuts down: streams that never end must end then.
-    pub closing: watch::Receiver<bool>,
+    /// How far the end of the application is: streams that never end must end when it closes.
+    pub ending: watch::Receiver<Ending>,
 }
 
 /// The `{model}` and, where the route has one, the `{version}` of a path.
@@ -50,35 +51,20 @@ pub struct VersionPath {
 }
 
 /// All routes over these models.
-pub fn router(models: Arc<ServedModels>, limits: HttpSettings, closing: watch::Receiver<bool>) -> Router {
-    let registry = Arc::new(metrics::registry(Arc::clone(&models)));
-    let bodies = BodyBudget::new(limits.clone());
-    let shared = Shared { models, limits, bodies, registry, closing };
-    Router::new()
-        .route("/", get(page::list))
-        .route("/models/{model}", get(page::model))
-        .route("/models/{model}/events", get(events::stream))
-        .route("/models/{model}/runs", get(predictions::pages::list))
-        .route(
-            "/models/{model}/runs/{run}",
-            get(predictions::pages::inspect).post(predictions::pages::decide),
-        )
-        .route("/predictions/{model}", post(predictions::routes::many))
-        .route("/predictions/{model}/{key}", get(predictions::routes::one))
-        .route("/assets/{file}", get(page::asset))
-        .route("/status", get(status::all))
-        .route("/metrics", get(metrics::show))
-        .route("/v2", get(oip::server))
-        .route("/v2/health/live", get(oip::live))
-        .route("/v2/health/ready", get(oip::ready))
-        .route("/v2/models/{model}", get(oip::metadata))
-        .route("/v2/models/{model}/ready", get(oip::model_ready))
-        .route("/v2/models/{model}/infer", post(oip::infer))
-        .route("/v2/models/{model}/versions/{version}", get(oip::metadata))
-        .route("/v2/models/{model}/versions/{version}/ready", get(oip::model_ready))
-        .route("/v2/models/{model}/versions/{version}/infer", post(oip::infer))
+pub fn router(models: Arc<ServedModels>, limits: HttpSettings, ending: watch::Receiver<Ending>) -> Router {
+    let routes = routes::all();
+    let mut registry = metrics::registry(Arc::clone(&models));
+    let guard = Guard::new(limits.clone(), &routes, &mut registry);
+    let (registry, bodies) = (Arc::new(registry), BodyBudget::new(limits.clone()));
+    let shared = Shared { models, limits, bodies, registry, ending };
+    let add = |router: Router<Shared>, route: Route| router.route(route.path, route.handler);
+    routes
+        .into_iter()
+        .fold(Router::new(), add)
         .fallback(no_route)
         .method_not_allowed_fallback(no_route)
+        // From the inside out. The guard sees which route was matched, and gRPC's as well.
+        .layer(from_fn_with_state(Arc::new(guard), guard::check))
         .layer(map_response(no_sniffing))
         .layer(CatchPanicLayer::custom(lost))
         // Requests are logged at DEBUG; an answer of 503 while nothing is live is no error that a person must act on.

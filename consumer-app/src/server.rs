@@ -1,47 +1,100 @@
-//! The HTTP server from its bound socket to its last answer.
+//! The HTTP server from its bound socket to its last answer: HTTP/1.1 and HTTP/2 on one port, with and without TLS.
+//!
+//! # Invariants
+//! * Nothing that one peer does or leaves undone holds up accepting others: handshakes run in their connection's task.
+//! * At a shutdown readiness goes first, then the port, then each connection once its requests have ended.
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, sync::watch};
-use tracing::{info, warn};
+use axum::{Router, body::Body};
+use futures::FutureExt as _;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{
+        conn::auto::Builder,
+        graceful::{GracefulShutdown, Watcher},
+    },
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tower::ServiceExt as _;
+use tracing::{debug, info, warn};
 
-use crate::{connections::CappedListener, router::router, served::ServedModels, settings::HttpSettings};
+use crate::{
+    connections::{CappedListener, Connection},
+    router::router,
+    served::ServedModels,
+    settings::HttpSettings,
+    tls::Tls,
+};
+
+/// How long a peer may take to answer a ping of HTTP/2.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Streams that a peer reset before they were handled, and those that it broke: more of them end its connection, so
+/// that opening and resetting streams (CVE-2023-44487) costs the peer a connection and us next to nothing.
+const RESETS_PENDING_MAX: usize = 20;
+const RESETS_OURS_MAX: usize = 256;
+
+/// How far the end of the application is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ending {
+    /// It serves.
+    No,
+    /// It serves, and is not ready any more: who balances load should look elsewhere.
+    Announced,
+    /// It takes no more connections, and what is under way ends.
+    Closing,
+}
+
+/// What each connection is served with.
+struct Service {
+    builder: Builder<TokioExecutor>,
+    routes: Router,
+    tls: Option<Tls>,
+    handshake_max: Duration,
+}
 
 /// Serves until `stop` is ready, then takes no more connections and lets requests under way end, up to the deadline
 /// of the settings.
 ///
 /// # Errors
-/// When the socket cannot be served from.
+/// When the certificates cannot be used.
 pub async fn serve(
     listener: TcpListener,
     models: Arc<ServedModels>,
     http: HttpSettings,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let drain = Duration::from_secs(http.drain_timeout_seconds);
-    let idle_max = Duration::from_secs(http.idle_timeout_seconds);
-    let listener = CappedListener::new(listener, http.connections_max, idle_max);
-    let (closing, is_closing) = watch::channel(false);
-    let routes = router(models, http, is_closing.clone());
-    let stopped = async move {
+    let (ending, is_ending) = watch::channel(Ending::No);
+    let (delay, drain) = (seconds(http.drain_delay_seconds), seconds(http.drain_timeout_seconds));
+    let tls = Tls::start(&http.tls).map_err(io::Error::other)?;
+    let listener = CappedListener::new(listener, &http);
+    let service = Arc::new(Service {
+        builder: builder(&http),
+        tls,
+        handshake_max: seconds(http.header_timeout_seconds),
+        routes: router(models, http, is_ending),
+    });
+    let connections = GracefulShutdown::new();
+    let stopped = async {
         stop.await;
-        info!("shutting down: finishing requests under way");
-        closing.send_replace(true);
+        info!(delay_seconds = delay.as_secs(), "shutting down: not ready any more");
+        ending.send_replace(Ending::Announced);
+        sleep(delay).await;
     };
-    let serving = axum::serve(listener, routes).with_graceful_shutdown(stopped);
-    let deadline = async move {
-        let mut is_closing = is_closing;
-        // An error means that the sender is gone, and that is after it was set.
-        let _ = is_closing.wait_for(|closing| *closing).await;
-        tokio::time::sleep(drain).await;
-    };
-    tokio::select! {
-        served = serving => served,
-        () = deadline => {
-            warn!(drain_seconds = drain.as_secs(), "requests were still under way at the deadline");
-            Ok(())
-        }
+    accept_until(stopped, &listener, &service, &connections).await;
+    info!("shutting down: finishing requests under way");
+    ending.send_replace(Ending::Closing);
+    drop(listener);
+    if timeout(drain, connections.shutdown()).await.is_err() {
+        warn!(drain_seconds = drain.as_secs(), "requests were still under way at the deadline");
     }
+    Ok(())
 }
 
 /// Ready at the first SIGTERM or SIGINT.
@@ -58,4 +111,70 @@ pub fn signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
             _ = interrupt.recv() => info!("received SIGINT"),
         }
     })
+}
+
+async fn accept_until(
+    stopped: impl Future<Output = ()>,
+    listener: &CappedListener,
+    service: &Arc<Service>,
+    connections: &GracefulShutdown,
+) {
+    let mut stopped = std::pin::pin!(stopped.fuse());
+    loop {
+        let (connection, peer) = tokio::select! {
+            biased;
+            () = &mut stopped => return,
+            accepted = listener.accept() => accepted,
+        };
+        // Watched from here on, so that a shutdown finds it wherever it stands.
+        let (service, watcher) = (Arc::clone(service), connections.watcher());
+        tokio::spawn(async move { service.converse(connection, peer, watcher).await });
+    }
+}
+
+fn builder(http: &HttpSettings) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(seconds(http.header_timeout_seconds))
+        .max_buf_size(http.headers_max_bytes)
+        .max_headers(http.headers_max);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(http.headers_max_bytes).unwrap_or(u32::MAX))
+        .max_concurrent_streams(http.streams_max)
+        .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
+        .max_local_error_reset_streams(RESETS_OURS_MAX)
+        .keep_alive_interval(seconds(http.ping_interval_seconds))
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder
+}
+
+impl Service {
+    async fn converse(&self, connection: Connection, peer: SocketAddr, watcher: Watcher) {
+        let Some(tls) = &self.tls else { return self.answer(connection, peer, watcher).await };
+        match timeout(self.handshake_max, tls.accept(connection)).await {
+            Ok(Ok(stream)) => self.answer(stream, peer, watcher).await,
+            Ok(Err(error)) => debug!(%peer, %error, "no TLS came about"),
+            Err(_) => debug!(%peer, "the TLS handshake took too long"),
+        }
+    }
+
+    async fn answer<S>(&self, stream: S, peer: SocketAddr, watcher: Watcher)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let routes =
+            self.routes.clone().map_request(|request: axum::http::Request<_>| request.map(Body::new));
+        let served = self.builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+        if let Err(error) = watcher.watch(served.into_owned()).await {
+            debug!(%peer, error, "the connection broke");
+        }
+    }
+}
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
 }

@@ -12,6 +12,7 @@ mod instance;
 mod models;
 mod predictions;
 pub(crate) mod source;
+mod tls;
 
 use std::{
     net::SocketAddr,
@@ -29,6 +30,7 @@ pub use self::{
     models::ModelSettings,
     predictions::{ServeSettings, Show, StoreSettings},
     source::Source,
+    tls::TlsSettings,
 };
 
 /// The settings file, as written.

@@ -23,7 +23,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use thiserror::Error;
 
 use self::properties::Property;
-pub use self::properties::Secret;
+pub use self::properties::{Elsewhere, Secret};
 
 /// Largest settings file and key file that is read.
 const FILE_MAX_BYTES: u64 = 1024 * 1024;

@@ -17,9 +17,10 @@ pub(super) enum Property {
     Elsewhere(Elsewhere),
 }
 
-#[derive(Deserialize)]
+/// Where a secret's text is, so that it does not stand in a settings file: `{ file = "PATH" }` or `{ env = "NAME" }`.
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Elsewhere {
+pub enum Elsewhere {
     /// A file that holds nothing else; a line break at its end does not count.
     File(PathBuf),
     /// A variable of the environment.
@@ -76,13 +77,25 @@ impl Property {
     fn resolve(self) -> Result<String, String> {
         match self {
             Self::Text(text) => Ok(text),
-            Self::Elsewhere(Elsewhere::File(path)) => {
-                let text = read(&path).map_err(|error| with_cause(&error))?;
+            Self::Elsewhere(place) => place.text(),
+        }
+    }
+}
+
+impl Elsewhere {
+    /// Reads the text.
+    ///
+    /// # Errors
+    /// What is wrong with the place; never what stands there.
+    pub fn text(&self) -> Result<String, String> {
+        match self {
+            Self::File(path) => {
+                let text = read(path).map_err(|error| with_cause(&error))?;
                 Ok(text.strip_suffix('\n').map_or(&*text, |line| line.trim_end_matches('\r')).to_owned())
             }
-            Self::Elsewhere(Elsewhere::Env(name)) => {
-                // Not the error's own text: it repeats a value that is no UTF-8.
-                std::env::var(&name).map_err(|_| format!("the environment has no text in {name}"))
+            // Not the error's own text: it repeats a value that is no UTF-8.
+            Self::Env(name) => {
+                std::env::var(name).map_err(|_| format!("the environment has no text in {name}"))
             }
         }
     }
