@@ -69,18 +69,19 @@ impl AppError {
     }
 }
 
-/// Runs until a signal ends it. `listening` is told the address once, when requests can be made.
+/// Runs until a signal ends it. `listening` is told scheme and address once, when requests can be made.
 ///
 /// # Errors
 /// [`AppError`]; never because Kafka cannot be reached: then the last known good versions serve.
-pub async fn run(settings: Settings, listening: impl FnOnce(SocketAddr)) -> Result<(), AppError> {
+pub async fn run(settings: Settings, listening: impl FnOnce(&str, SocketAddr)) -> Result<(), AppError> {
     let keys = settings.keys.trusted()?;
     let signal = server::signal()?;
     let listener = bind(settings.http.listen).await?;
     let feed = Feed::start(&settings, &keys).await?;
     let stored = settings.predictions.as_ref().map(Readers::start).transpose()?;
     let models = ServedModels::new(settings.instance, feed.models().iter().cloned()).with_stored(stored);
-    listening(listener.local_addr()?);
+    let scheme = if settings.http.tls.is_on() { "https" } else { "http" };
+    listening(scheme, listener.local_addr()?);
     let served = server::serve(listener, Arc::new(models), settings.http, signal).await;
     feed.shutdown().await;
     info!("ended");

@@ -24,17 +24,27 @@ const TOKENS_MAX: usize = 64;
 
 /// The tokens that are taken, each with a name. Several, so that one can be replaced while the other holds.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "BTreeMap<String, Elsewhere>")]
+#[serde(try_from = "BTreeMap<String, Place>")]
 pub struct Tokens(Vec<(String, Digest)>);
 
-impl TryFrom<BTreeMap<String, Elsewhere>> for Tokens {
+/// Where a token is. A token in its stead is not repeated by the error.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "{ file = \"PATH\" } or { env = \"NAME\" } says where a token is; its text is never here"
+)]
+enum Place {
+    Elsewhere(Elsewhere),
+}
+
+impl TryFrom<BTreeMap<String, Place>> for Tokens {
     type Error = String;
 
-    fn try_from(places: BTreeMap<String, Elsewhere>) -> Result<Self, String> {
+    fn try_from(places: BTreeMap<String, Place>) -> Result<Self, String> {
         if places.len() > TOKENS_MAX {
             return Err(format!("{} tokens are more than {TOKENS_MAX}", places.len()));
         }
-        let read = |(name, place): (String, Elsewhere)| {
+        let read = |(name, Place::Elsewhere(place)): (String, Place)| {
             let token = place.text().map_err(|cause| format!("token {name}: {cause}"))?;
             if !(TOKEN_MIN_BYTES..=TOKEN_MAX_BYTES).contains(&token.len()) {
                 let size = token.len();
@@ -104,7 +114,7 @@ mod tests {
         let place = |(index, text): (usize, &&str)| {
             let path = folder.path().join(index.to_string());
             std::fs::write(&path, text).unwrap();
-            (format!("t{index}"), Elsewhere::File(path))
+            (format!("t{index}"), Place::Elsewhere(Elsewhere::File(path)))
         };
         Tokens::try_from(texts.iter().enumerate().map(place).collect::<BTreeMap<_, _>>())
     }

@@ -79,9 +79,9 @@ fn start_log(args: &CommonArgs) -> anyhow::Result<()> {
 }
 
 /// The one line on standard output: whoever starts this program with port 0 reads the address from it.
-fn say_listening(address: SocketAddr) {
+fn say_listening(scheme: &str, address: SocketAddr) {
     let mut out = io::stdout();
-    if writeln!(out, "listening on http://{address}").and_then(|()| out.flush()).is_err() {
+    if writeln!(out, "listening on {scheme}://{address}").and_then(|()| out.flush()).is_err() {
         info!("nobody reads standard output");
     }
     info!(%address, "listening");

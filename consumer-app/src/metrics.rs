@@ -21,6 +21,7 @@ use crate::{
     refusal::Refusal,
     router::Shared,
     served::{ServedModel, ServedModels},
+    status::role_name,
 };
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -110,6 +111,7 @@ impl Collector for ModelMetrics {
             }
         }
         encode_rejections(&models, &mut encoder)?;
+        encode_roles(&models, &mut encoder)?;
         self.encode_news(&mut encoder)?;
         self.encode_latency(&mut encoder)
     }
@@ -139,6 +141,21 @@ impl ModelMetrics {
         }
         Ok(())
     }
+}
+
+/// Why an instance wants its version: a gauge that is 1 for the role there is.
+fn encode_roles(
+    models: &[(&Arc<ServedModel>, ModelState)],
+    encoder: &mut DescriptorEncoder<'_>,
+) -> fmt::Result {
+    let help = "1 for the role for which the wanted version is wanted";
+    let mut family = encoder.encode_descriptor("modelcast_wanted_role", help, None, MetricType::Gauge)?;
+    for (model, state) in models {
+        let Some((_, role)) = state.wanted else { continue };
+        let labels = [("model", model.live().name().as_str()), ("role", role_name(role))];
+        ConstGauge::new(1_i64).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
 fn encode_rejections(

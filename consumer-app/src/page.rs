@@ -11,6 +11,7 @@ pub(crate) mod about;
 pub(crate) mod answer;
 mod form;
 pub(crate) mod html;
+mod why;
 
 use std::sync::Arc;
 
@@ -171,7 +172,7 @@ fn card(served: &ServedModel) -> String {
         "<li class=\"card\" data-card=\"{name}\"><a href=\"/models/{name}\"><h2>{title}</h2></a>\
          <p class=\"what\">{what}</p><dl><div><dt>Version</dt><dd data-field=\"version\">{version}</dd></div>\
          <div><dt>Generation</dt><dd data-field=\"generation\">{generation}</dd></div>\
-         <div><dt>Predictions</dt><dd data-field=\"predictions\">{predictions}</dd></div></dl>\
+         <div><dt>Predictions</dt><dd data-field=\"predictions\">{predictions}</dd></div>{why}</dl>\
          <p class=\"status\"><span class=\"dot\" data-phase=\"{phase}\"></span>\
          <span data-field=\"phase\">{detail}</span></p></li>",
         name = live.name(),
@@ -179,6 +180,7 @@ fn card(served: &ServedModel) -> String {
         what = Escaped(&what),
         generation = state.generation_seen,
         predictions = live.traffic().predictions(),
+        why = why::render(&state),
         phase = phase_name(&state.phase),
         detail = Escaped(&phase_detail(live, &state.phase)),
     )

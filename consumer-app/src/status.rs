@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use axum::{Json, extract::State};
-use modelcast::{LiveModel, Origin, Rejection};
+use modelcast::{LiveModel, ModelState, Origin, Rejection};
 use modelcast_protocol::{
     Digest, Generation, InstanceName, ModelName, Version,
+    desired::{Cohort, Pin},
     resolve::Role,
     status::{Phase, Served, Stage},
 };
@@ -47,6 +48,18 @@ struct WantedStatus {
     manifest: Digest,
     generation: Generation,
     role: &'static str,
+    /// The role for people.
+    why: String,
+    pin: Option<PinStatus>,
+    cohort: Option<Cohort>,
+}
+
+#[derive(Debug, Serialize)]
+struct PinStatus {
+    target: String,
+    author: String,
+    reason: String,
+    at_unix_ms: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -70,12 +83,7 @@ impl ModelStatus {
     pub fn of(model: &ServedModel) -> Self {
         let live = model.live();
         let state = live.state();
-        let wanted = state.wanted.map(|(wanted, role)| WantedStatus {
-            version: wanted.version,
-            manifest: wanted.manifest,
-            generation: state.generation_seen,
-            role: role_name(role),
-        });
+        let wanted = WantedStatus::of(&state);
         Self {
             model: live.name().clone(),
             phase: phase_name(&state.phase),
@@ -92,6 +100,28 @@ impl ModelStatus {
             errors: live.traffic().errors(),
             warnings: state.warnings,
         }
+    }
+}
+
+impl WantedStatus {
+    fn of(state: &ModelState) -> Option<Self> {
+        let (wanted, role) = state.wanted?;
+        Some(Self {
+            version: wanted.version,
+            manifest: wanted.manifest,
+            generation: state.generation_seen,
+            role: role_name(role),
+            why: state.why().unwrap_or_default(),
+            pin: state.pin.clone().map(PinStatus::from),
+            cohort: state.cohort.clone(),
+        })
+    }
+}
+
+impl From<Pin> for PinStatus {
+    fn from(Pin { target, stamp, .. }: Pin) -> Self {
+        let (author, reason, at_unix_ms) = (stamp.author, stamp.reason, stamp.at_unix_ms);
+        Self { target: target.to_string(), author, reason, at_unix_ms }
     }
 }
 
@@ -133,7 +163,9 @@ fn origin_name(origin: Origin) -> &'static str {
     }
 }
 
-fn role_name(role: Role) -> &'static str {
+/// The role as one word.
+#[must_use]
+pub fn role_name(role: Role) -> &'static str {
     match role {
         Role::Pinned => "pinned",
         Role::Challenger => "challenger",

@@ -33,6 +33,8 @@ pub(crate) enum Need {
     Browser,
     /// A PostgreSQL server, which the tests of stored predictions start for themselves.
     PostgreSql,
+    /// Python, with what makes virtual environments; their packages come from PyPI.
+    Python,
 }
 
 /// What may be done about what is missing.
@@ -59,6 +61,8 @@ enum Seen {
     Path(&'static [&'static str]),
     /// PostgreSQL's server: Debian keeps each version's programs in a folder of its own.
     PostgreSql,
+    /// Python has this module.
+    PythonModule(&'static str),
 }
 
 /// Where Debian has one folder for each version of PostgreSQL.
@@ -74,6 +78,7 @@ impl Need {
             Need::Java => "to run Kafka as a process",
             Need::Browser => "to test the page",
             Need::PostgreSql => "to test stored predictions",
+            Need::Python => "to run the clients of other languages in tests",
         }
     }
 
@@ -125,6 +130,14 @@ impl Need {
                     }]
                 }
             }
+            Need::Python => {
+                const {
+                    &[
+                        program("python3", &["python3"]),
+                        Part { package: "python3-venv", seen: Seen::PythonModule("ensurepip") },
+                    ]
+                }
+            }
             Need::Java => const { &[program("default-jre-headless", &["java"])] },
             Need::PostgreSql => const { &[Part { package: "postgresql", seen: Seen::PostgreSql }] },
             Need::Browser => {
@@ -157,6 +170,11 @@ impl Seen {
             Seen::Program(names) => names.iter().any(|name| find_program(name).is_some()),
             Seen::Library(name) => Command::new("pkg-config")
                 .args(["--exists", name])
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success()),
+            Seen::PythonModule(name) => Command::new("python3")
+                .args(["-c", &format!("import {name}")])
                 .stderr(Stdio::null())
                 .status()
                 .is_ok_and(|status| status.success()),

@@ -80,7 +80,7 @@ impl fmt::Display for Backend {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { no_install, kafka, cargo_args } = args;
     let policy = if no_install { Policy::Forbid } else { Policy::Install };
-    let mut needs = vec![Need::CompileKafkaClient, Need::Browser, Need::PostgreSql];
+    let mut needs = vec![Need::CompileKafkaClient, Need::Browser, Need::PostgreSql, Need::Python];
     // There a test that is skipped for want of another backend is a failure.
     let in_ci = std::env::var_os("CI").is_some();
     needs.extend(in_ci.then_some(Need::Java));

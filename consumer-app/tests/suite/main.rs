@@ -5,13 +5,21 @@ mod browser;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]
+mod drain;
+#[cfg(test)]
 mod embedded;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod http2;
+#[cfg(test)]
 mod observe;
 #[cfg(test)]
 mod oip;
+#[cfg(test)]
+mod overload;
 #[cfg(test)]
 mod page;
 #[cfg(test)]
@@ -20,3 +28,9 @@ mod postgres;
 mod predictions;
 #[cfg(test)]
 mod program;
+#[cfg(test)]
+mod schemathesis;
+#[cfg(test)]
+mod tls;
+#[cfg(test)]
+mod tokens;

@@ -31,7 +31,7 @@ pub(crate) fn serve(folder: &Path, flags: &[&str]) -> Command {
     for name in ["KAFKA", "NAMESPACE", "LISTEN", "INSTANCE", "STATE"] {
         command.env_remove(format!("MODELCAST_{name}"));
     }
-    command.env("RUST_LOG", "info");
+    command.env("RUST_LOG", "info").env("SHOP_TOKEN", "a-token-in-the-environment");
     command
 }
 
@@ -42,12 +42,29 @@ fn ended(mut command: Command) -> (Option<i32>, String) {
 
 #[test]
 fn wrong_settings_end_with_64_and_are_named() {
-    let rows: [(&str, &[&str], &[&str]); 5] = [
+    let rows: [(&str, &[&str], &[&str]); 10] = [
         ("[http]\nport = 1\n", &[], &["app.toml", "line 6", "port"]),
         ("[kafka.properties]\n\"no.such\" = \"1\"\n", &["--listen", "127.0.0.1:0"], &["no.such"]),
         ("[http]\nrows_max = 0\n", &[], &["http.rows_max", "\"0\"", "from 1"]),
         ("", &["--config", "nowhere.toml"], &["nowhere.toml"]),
         ("[instance]\nname = \"A\"\n", &[], &["instance name \"A\"", "line 6"]),
+        (
+            "[http.tls]\ncertificate = \"none.pem\"\nprivate_key = \"none.pem\"\n",
+            &[],
+            &["http.tls.certificate", "none.pem", "No such file"],
+        ),
+        (
+            "[http.tls]\ncertificate = \"a.pub.pem\"\nprivate_key = \"a.pub.pem\"\n",
+            &[],
+            &["http.tls.certificate", "a.pub.pem", "no certificate"],
+        ),
+        ("[http.tls]\ncertificate = \"a.pub.pem\"\n", &[], &["http.tls.private_key", "together"]),
+        ("[http.tokens]\nshop = \"a-token-in-plain-text\"\n", &[], &["line 6", "says where a token is"]),
+        (
+            "[http.tokens]\nshop = { env = \"SHOP_TOKEN\" }\n",
+            &["--listen", "0.0.0.0:0"],
+            &["http.tokens", "shop", "unencrypted", "tokens_over_plain_http"],
+        ),
     ];
     for (settings, flags, words) in rows {
         let folder = folder(settings);
@@ -66,6 +83,7 @@ fn wrong_settings_end_with_64_and_are_named() {
         for word in words {
             assert!(error.contains(word), "{word}: {log}");
         }
+        assert!(!log.contains("a-token"), "a token is never said: {log}");
     }
 }
 

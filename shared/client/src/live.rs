@@ -14,6 +14,7 @@ use std::{
 
 use modelcast_protocol::{
     Digest, Generation, ModelName, Version,
+    desired::{Cohort, Pin},
     resolve::Role,
     status::{Phase, Served, Stage, StatusVersion},
 };
@@ -56,6 +57,10 @@ pub struct ModelState {
     pub phase: Phase,
     /// What this instance should run, and why.
     pub wanted: Option<(StatusVersion, Role)>,
+    /// The pin that holds this instance on it, where that is why: whom, who, why, when.
+    pub pin: Option<Pin>,
+    /// The challenger's cohort that picks this instance, where that is why.
+    pub cohort: Option<Cohort>,
     /// What it serves.
     pub served: Option<Served>,
     /// Generation of the announcement in force that was seen last.
@@ -224,6 +229,23 @@ impl LiveModel {
     }
 }
 
+impl ModelState {
+    /// Why this instance should run the version that is wanted, for people.
+    #[must_use]
+    pub fn why(&self) -> Option<String> {
+        let (_, role) = self.wanted?;
+        Some(match (role, &self.pin, &self.cohort) {
+            (Role::Pinned, Some(Pin { target, stamp, .. }), _) => {
+                format!("pinned for {target} by {}: {}", stamp.author, stamp.reason)
+            }
+            (Role::Challenger, _, Some(cohort)) => format!("challenger for {cohort}"),
+            (Role::Pinned, ..) => "pinned".to_owned(),
+            (Role::Challenger, ..) => "challenger".to_owned(),
+            (Role::Champion, ..) => "champion".to_owned(),
+        })
+    }
+}
+
 #[cfg(feature = "kafka")]
 impl ModelState {
     /// Counts a rejection, and keeps it among the last; one that came again stands there once.
@@ -244,6 +266,8 @@ impl Default for ModelState {
         Self {
             phase: Phase::Waiting,
             wanted: None,
+            pin: None,
+            cohort: None,
             served: None,
             generation_seen: Generation::ZERO,
             announcement_seen: None,

@@ -3,8 +3,10 @@
 //! A pure function of the state and the instance's own name and labels, so that every machine comes to the same
 //! answer without asking another.
 
+use std::fmt;
+
 use crate::{
-    desired::{Cohort, DesiredState, Labels, PinTarget, VersionEntry},
+    desired::{Cohort, DesiredState, Labels, Pin, PinTarget, VersionEntry},
     digest::Digest,
     name::{InstanceName, ModelName},
 };
@@ -39,22 +41,37 @@ pub struct Wanted<'a> {
     pub entry: &'a VersionEntry,
     /// Why.
     pub role: Role,
+    /// The pin that holds the instance, where that is why.
+    pub pin: Option<&'a Pin>,
+    /// The cohort that picks it, where that is why.
+    pub cohort: Option<&'a Cohort>,
+}
+
+/// For people: `12.5 % of instances with zone=a`.
+impl fmt::Display for Cohort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} % of instances", f64::from(self.basis_points) / 100.0)?;
+        for (index, (name, value)) in self.labels.iter().enumerate() {
+            write!(f, "{}{name}={value}", if index == 0 { " with " } else { ", " })?;
+        }
+        Ok(())
+    }
 }
 
 /// What an instance should run; `None` only for a state that is not valid.
 #[must_use]
 pub fn resolve<'a>(model: &ModelName, state: &'a DesiredState, identity: &Identity) -> Option<Wanted<'a>> {
-    let pinned = strongest_pin(state, identity).map(|version| (version, Role::Pinned));
-    let challenger = state
-        .challenger
-        .as_ref()
-        .filter(|challenger| picks(&challenger.cohort, model, identity))
-        .map(|challenger| (challenger.version, Role::Challenger));
-    [pinned, challenger, Some((state.champion, Role::Champion))]
-        .into_iter()
-        .flatten()
-        .filter(|(version, _)| !state.is_quarantined(*version))
-        .find_map(|(version, role)| state.entry(version).map(|entry| Wanted { entry, role }))
+    let wanted = |version, role| {
+        let entry = state.entry(version).filter(|_| !state.is_quarantined(version))?;
+        Some(Wanted { entry, role, pin: None, cohort: None })
+    };
+    let pinned = strongest_pin(state, identity)
+        .and_then(|pin| Some(Wanted { pin: Some(pin), ..wanted(pin.version, Role::Pinned)? }));
+    let challenger = state.challenger.as_ref().filter(|tried| picks(&tried.cohort, model, identity));
+    let challenger = challenger.and_then(|tried| {
+        Some(Wanted { cohort: Some(&tried.cohort), ..wanted(tried.version, Role::Challenger)? })
+    });
+    pinned.or(challenger).or_else(|| wanted(state.champion, Role::Champion))
 }
 
 /// Whether a cohort picks an instance. A larger percentage picks everybody whom a smaller one picked.
@@ -73,16 +90,16 @@ fn place(model: &ModelName, instance: &InstanceName) -> u64 {
     u64::from_be_bytes([a, b, c, d, e, f, g, h]) % BASIS_POINTS
 }
 
-/// The version of the most exact pin; among pins for several labels, of the latest.
-fn strongest_pin(state: &DesiredState, identity: &Identity) -> Option<crate::Version> {
+/// The most exact pin; among pins for several labels, of the latest.
+fn strongest_pin<'a>(state: &'a DesiredState, identity: &Identity) -> Option<&'a Pin> {
     let strength = |target: &PinTarget| match target {
         PinTarget::Instance(instance) if *instance == identity.instance => Some(3),
         PinTarget::Label(name, value) if identity.labels.get(name) == Some(value) => Some(2),
         PinTarget::All => Some(1),
         PinTarget::Instance(_) | PinTarget::Label(..) => None,
     };
-    let holding = state.pins.iter().filter_map(|pin| Some((strength(&pin.target)?, pin.version)));
-    holding.max_by_key(|(strength, _)| *strength).map(|(_, version)| version)
+    let holding = state.pins.iter().filter_map(|pin| Some((strength(&pin.target)?, pin)));
+    holding.max_by_key(|(strength, _)| *strength).map(|(_, pin)| pin)
 }
 
 #[cfg(test)]
@@ -150,7 +167,10 @@ mod tests {
             PinTarget::Label("zone".into(), "a".into()),
             PinTarget::Instance(me.instance.clone()),
         ] {
-            assert_eq!(runs(&state(10_000, &[target]), &me), (3, Role::Pinned));
+            let state = state(10_000, std::slice::from_ref(&target));
+            assert_eq!(runs(&state, &me), (3, Role::Pinned));
+            let wanted = resolve(&model(), &state, &me).unwrap();
+            assert_eq!((wanted.pin.map(|pin| &pin.target), wanted.cohort), (Some(&target), None));
         }
         let others = PinTarget::Label("zone".into(), "b".into());
         assert_eq!(runs(&state(0, &[others]), &me), (1, Role::Champion));
@@ -176,6 +196,14 @@ mod tests {
         let (version, artifact) = (Version::new(2).unwrap(), Digest::of(&[2]));
         state.quarantine.push(crate::desired::Quarantined { version, artifact, stamp });
         assert_eq!(runs(&state, &identity("app-1", &[])), (1, Role::Champion));
+    }
+
+    #[test]
+    fn a_cohort_is_said_with_its_labels() {
+        let mut some = cohort(1_250);
+        assert_eq!(some.to_string(), "12.5 % of instances");
+        some.labels.extend([("tier".into(), "web".into()), ("zone".into(), "a".into())]);
+        assert_eq!(some.to_string(), "12.5 % of instances with tier=web, zone=a");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use modelcast::Publisher;
 use serde_json::{Value, json};
 
-use crate::support::app::App;
+use crate::support::app::{App, agent};
 use crate::support::scene::Scene;
 use crate::support::signer::Signer;
 use crate::support::{linear, runtime, wait_for};
@@ -80,6 +80,47 @@ fn each_of_two_models_is_published_rolled_back_and_pinned_by_itself() {
     for model in BOTH {
         scene.wait_for_status(model, "app-1", "the operator to see it", |one| one["standing"] == "live");
     }
+}
+
+#[test]
+fn an_app_says_of_each_model_which_version_serves_and_why() {
+    let scene = Scene::new("which-and-why", &BOTH);
+    let publisher = runtime().block_on(scene.publisher());
+    let app = scene.app("app-1", &BOTH);
+    for (model, weight) in [(PRICE, 1.0), (RENT, 10.0), (RENT, 20.0)] {
+        publish(&publisher, &app, model, weight);
+    }
+    let generation = change(&scene, &["pin", RENT, "1", "--instance", "app-1"]);
+    let rent = app.wait_until_live(RENT, 1, generation);
+    let wanted = &rent["wanted"];
+    assert_eq!(
+        (&wanted["role"], &wanted["version"], &wanted["generation"]),
+        (&json!("pinned"), &json!(1), &json!(generation))
+    );
+    assert_eq!(
+        (&wanted["pin"]["target"], &wanted["pin"]["reason"]),
+        (&json!("instance app-1"), &json!("a story"))
+    );
+    assert!(
+        rent["served"]["since_unix_ms"].as_u64().unwrap() >= wanted["pin"]["at_unix_ms"].as_u64().unwrap()
+    );
+    let price = app.model(PRICE);
+    let wanted = &price["wanted"];
+    assert_eq!(
+        (&wanted["role"], &wanted["why"], &wanted["pin"]),
+        (&json!("champion"), &json!("champion"), &Value::Null)
+    );
+    assert_eq!(app.metric("modelcast_wanted_role{model=\"rent\",role=\"pinned\"}"), Some(1.0));
+    assert_eq!(app.metric("modelcast_wanted_role{model=\"price\",role=\"champion\"}"), Some(1.0));
+    let page = agent().get(&app.url).call().unwrap().body_mut().read_to_string().unwrap();
+    let why = "pinned for instance app-1 by ";
+    for words in [why, ": a story</dd>", "data-field=\"why\">champion</dd>", "data-field=\"since\""] {
+        assert!(page.contains(words), "{words} is not in {page}");
+    }
+    let log = app.log();
+    let said =
+        |line: &&str| line.contains("version wanted") && line.contains(why) && line.contains("version=1");
+    assert!(log.lines().any(|line| said(&line)), "{log}");
 }
 
 #[test]

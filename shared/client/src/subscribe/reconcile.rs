@@ -328,10 +328,15 @@ impl Reconciler {
 
     /// What serves is live only of a version that is wanted: any other is on its way from the moment it is wanted.
     fn show_wanted(&self, followed: Option<&InForce>, wanted: Option<&(VersionEntry, Role)>) {
+        let before = self.live.state();
+        let state = followed.and_then(|in_force| in_force.announcement.body.as_ref().ok());
+        let resolved = state.and_then(|state| resolve(self.live.name(), state, &self.identity));
         self.live.update(|state| {
             if let Some((entry, role)) = wanted {
                 let version = StatusVersion { version: entry.version, manifest: entry.manifest };
                 state.wanted = Some((version, *role));
+                state.pin = resolved.and_then(|resolved| resolved.pin).cloned();
+                state.cohort = resolved.and_then(|resolved| resolved.cohort).cloned();
                 let serves = state.served.is_some_and(|served| served.manifest == entry.manifest);
                 if state.phase == Phase::Live && !serves {
                     state.phase = Phase::Seen;
@@ -342,6 +347,13 @@ impl Reconciler {
                 (state.generation_seen, state.announcement_seen) = (held.generation, Some(held.digest));
             }
         });
+        let now = self.live.state();
+        if let (Some((entry, _)), Some(in_force)) = (wanted, followed)
+            && (now.wanted, now.why()) != (before.wanted, before.why())
+        {
+            let (version, generation, why) = (entry.version, in_force.generation(), now.why());
+            info!(model = %self.live.name(), %version, %generation, why, "version wanted");
+        }
     }
 
     /// Shows what a person should know; says once what nobody said before.

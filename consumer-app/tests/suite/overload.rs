@@ -1,0 +1,103 @@
+//! Too much at once, and too slow: what is refused, and what is answered all the same.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    fixture::{Server, connect, fixed, fp64, tumour, until},
+    http2::Http2,
+};
+use consumer_app::settings::HttpSettings;
+use serde_json::json;
+
+fn body() -> String {
+    json!({ "inputs": [fp64("radius", &[10.0]), fp64("texture", &[15.0])] }).to_string()
+}
+
+/// A request of which the last byte is missing.
+fn half_a_request(server: &Server) -> TcpStream {
+    let (mut stream, body) = (connect(server), body());
+    let length = body.len();
+    let head =
+        format!("POST /v2/models/tumour/infer HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&body.as_bytes()[..length - 1]).unwrap();
+    stream
+}
+
+fn read_head(stream: &mut TcpStream) -> String {
+    let mut answer = vec![0; 4096];
+    let length = stream.read(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer[..length]).into_owned()
+}
+
+#[test]
+fn over_the_cap_predictions_are_shed_at_once_and_health_and_metrics_answer() {
+    let http = HttpSettings { requests_max: 1, ..HttpSettings::default() };
+    let server = Server::with([fixed(tumour(1))], http);
+    let mut first = half_a_request(&server);
+    let under_way = || server.get("/metrics").text.contains("modelcast_requests_under_way 1\n").then_some(());
+    until("the first request is under way", under_way);
+    let since = Instant::now();
+    let mut client = Http2::connect(server.address);
+    let shed = client.get("/v2/models/tumour", &[]).unwrap();
+    assert_eq!((shed.status, &shed.headers["retry-after"]), (503, &"1".parse().unwrap()), "{shed:?}");
+    assert!(shed.text.contains("http.requests_max is 1"), "{shed:?}");
+    let grpc = [("content-type", "application/grpc")];
+    let asked = client.ask("POST", "/inference.GRPCInferenceService/ModelInfer", &grpc, false);
+    assert_eq!(client.answer(asked).unwrap().headers["grpc-status"], "8");
+    assert!(since.elapsed() < Duration::from_secs(5), "shed, not queued");
+    for path in ["/v2/health/live", "/v2/health/ready", "/status", "/metrics", "/", "/v2/models/tumour/ready"]
+    {
+        assert_eq!(server.get(path).status, 200, "{path} while predictions are shed");
+    }
+    assert!(server.get("/metrics").text.contains("modelcast_shed_requests_total 2\n"));
+    first.write_all(&body().as_bytes()[body().len() - 1..]).unwrap();
+    assert!(read_head(&mut first).starts_with("HTTP/1.1 200"));
+    assert_eq!(server.get("/v2/models/tumour").status, 200, "there is room again");
+}
+
+#[test]
+fn a_request_that_takes_too_long_is_told_so() {
+    let http = HttpSettings { request_timeout_seconds: 1, ..HttpSettings::default() };
+    let server = Server::with([fixed(tumour(1))], http);
+    let mut stream = half_a_request(&server);
+    let answer = read_head(&mut stream);
+    assert!(
+        answer.starts_with("HTTP/1.1 503") && answer.contains("http.request_timeout_seconds"),
+        "{answer}"
+    );
+    assert!(server.get("/metrics").text.contains("modelcast_late_requests_total 1\n"));
+    // The same over gRPC, by its own shorter deadline: the body never comes.
+    let server = Server::start([fixed(tumour(1))]);
+    let mut client = Http2::connect(server.address);
+    let headers = [("content-type", "application/grpc"), ("grpc-timeout", "100m")];
+    let asked = client.ask("POST", "/v2/models/tumour/infer", &headers, true);
+    assert_eq!(client.answer(asked).unwrap().headers["grpc-status"], "4");
+}
+
+#[test]
+fn headers_that_trickle_in_end_the_connection() {
+    let http = HttpSettings { header_timeout_seconds: 1, ..HttpSettings::default() };
+    let server = Server::with([fixed(tumour(1))], http);
+    // Within the first bytes, by which HTTP/1.1 is told from HTTP/2; and after them.
+    for start in ["G", "GET /v2/health/live HTTP/1.1\r\nhost: x\r\n", "PRI * HTTP/2.0\r\n"] {
+        let mut stream = connect(&server);
+        stream.write_all(start.as_bytes()).unwrap();
+        let since = Instant::now();
+        until("the connection is closed", || {
+            stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+            // A byte now and then, so that the connection is never idle.
+            let _ = stream.write_all(if start.len() < 5 { b"E" } else { b"x" });
+            match stream.read(&mut [0; 64]) {
+                Ok(0) => Some(()),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Some(()),
+                _ => None,
+            }
+        });
+        assert!(since.elapsed() < Duration::from_secs(20), "{start:?}");
+    }
+}
