@@ -26,6 +26,7 @@ mod conflict;
 mod damaged_records;
 mod disk_full;
 mod embedded;
+mod equality;
 mod foreign_transaction;
 mod history_lost;
 mod hostile_models;

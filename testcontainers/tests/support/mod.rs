@@ -14,6 +14,7 @@ pub(crate) mod held;
 pub(crate) mod linear;
 pub(crate) mod part;
 pub(crate) mod programs;
+pub(crate) mod python;
 pub(crate) mod records;
 pub(crate) mod scene;
 pub(crate) mod secured;
