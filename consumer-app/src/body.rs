@@ -3,6 +3,9 @@
 //! # Invariants
 //! * Memory for a body is accounted for before the first byte of it is read, and given back when it is dropped.
 //! * A declared length allocates nothing.
+//! * What is inflated is under the cap of a body, and was accounted for at that cap.
+
+mod encoding;
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,6 +15,8 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
+
+pub use encoding::Encoding;
 
 use crate::{guard::Place, refusal::Refusal, settings::HttpSettings};
 
@@ -30,10 +35,14 @@ pub struct BodyBudget {
 pub struct ReadBody {
     /// Its bytes.
     pub bytes: Vec<u8>,
-    _permit: OwnedSemaphorePermit,
+    _permit: BodyPermit,
     /// The request is under way until the work on its body has ended.
     _place: Option<Place>,
 }
+
+/// Memory that is accounted for, until this is dropped.
+#[derive(Debug)]
+pub struct BodyPermit(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
 
 impl BodyBudget {
     /// A budget of `limits.bodies_max_bytes`.
@@ -47,24 +56,40 @@ impl BodyBudget {
     /// a broken connection, but not kept.
     ///
     /// # Errors
-    /// [`Refusal`] when it is too large, too slow or broken, or there is no room beside other bodies.
+    /// [`Refusal`] when it is too large, too slow, broken or of an encoding unknown, or there is no room beside other bodies.
     pub async fn read(&self, parts: &Parts, body: Body) -> Result<ReadBody, Refusal> {
-        let deadline = Duration::from_secs(self.limits.body_timeout_seconds);
-        let permit = timeout(deadline, self.reserve(parts)).await;
-        let permit = permit.map_err(|_| Refusal::Busy { max_bytes: self.limits.bodies_max_bytes })??;
-        let bytes = timeout(deadline, self.collect(body)).await;
+        let encoding = Encoding::of(&parts.headers)?;
+        let max_bytes = self.limits.body_max_bytes;
+        let declared =
+            parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let arriving = max_bytes.min(declared.unwrap_or(usize::MAX));
+        let inflated = encoding.map_or(0, |_| max_bytes);
+        let permit = self.reserve(arriving.saturating_add(inflated)).await?;
+        let bytes = timeout(self.deadline(), self.collect(body)).await;
         let bytes =
             bytes.map_err(|_| Refusal::BodyTimeout { seconds: self.limits.body_timeout_seconds })??;
+        let bytes = match encoding {
+            None => bytes,
+            Some(encoding) => encoding.inflate(bytes, max_bytes).await?,
+        };
         Ok(ReadBody { bytes, _permit: permit, _place: parts.extensions.get().cloned() })
     }
 
-    async fn reserve(&self, parts: &Parts) -> Result<OwnedSemaphorePermit, Refusal> {
-        let declared =
-            parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        let bytes = self.limits.body_max_bytes.min(declared.unwrap_or(usize::MAX));
-        let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.permits).acquire_many_owned(permits).await;
-        permit.map_err(|_| Refusal::Busy { max_bytes: self.limits.bodies_max_bytes })
+    /// Accounts for that many bytes, as soon as there is room for them.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`] when there is none within the time that a body may take.
+    pub async fn reserve(&self, bytes: usize) -> Result<BodyPermit, Refusal> {
+        let max_bytes = self.limits.bodies_max_bytes;
+        // More than there is at all would never come.
+        let permits = u32::try_from((bytes.min(max_bytes) / PERMIT_BYTES).max(1)).unwrap_or(u32::MAX);
+        let permit = timeout(self.deadline(), Arc::clone(&self.permits).acquire_many_owned(permits)).await;
+        let permit = permit.ok().and_then(Result::ok);
+        permit.map(BodyPermit).ok_or(Refusal::Busy { max_bytes })
+    }
+
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(self.limits.body_timeout_seconds)
     }
 
     async fn collect(&self, body: Body) -> Result<Vec<u8>, Refusal> {

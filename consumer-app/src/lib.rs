@@ -5,8 +5,8 @@
 //! application puts around it.
 //!
 //! In reading order: [`cli`] and [`settings`] say what is wanted; [`app`] is the story; [`feed`] brings the models and
-//! [`served`] holds them; [`server`], [`router`] and [`body`] take requests in; [`oip`] answers programs and [`page`]
-//! people; [`status`], [`events`] and [`metrics`] say how it goes; [`refusal`] is every way not to answer.
+//! [`served`] holds them; [`server`], [`router`] and [`body`] take requests in; [`oip`] and [`grpc`] answer programs
+//! and [`page`] people; [`status`], [`events`] and [`metrics`] say how it goes; [`refusal`] is every way not to answer.
 //! Beside what is live, [`predictions`] keeps and serves what a batch job scored.
 //!
 //! # Invariants
@@ -21,6 +21,7 @@ pub mod cli;
 mod connections;
 pub mod events;
 pub mod feed;
+pub mod grpc;
 pub mod guard;
 pub mod metrics;
 pub mod oip;

@@ -7,19 +7,22 @@
 //! * One request takes one snapshot and uses it from start to end: an answer never mixes two versions.
 
 pub mod answer;
+mod binary;
 pub mod column;
 mod datatype;
-mod infer;
+pub(crate) mod infer;
+pub(crate) mod raw;
+pub mod repository;
 pub mod request;
 pub mod rows;
 
-use std::{sync::Arc, time::Instant};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use axum::{
     Json,
     body::Body,
     extract::{Request, State},
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{HeaderValue, StatusCode, header::CONTENT_TYPE, request::Parts},
     response::{IntoResponse as _, Response},
 };
 use modelcast::LoadedModel;
@@ -28,17 +31,24 @@ use serde_json::{Value, json};
 
 pub use infer::predict;
 
+use self::answer::Written;
 use crate::{
-    body::ReadBody,
     refusal::Refusal,
     router::{Shared, VersionPath},
     served::ServedModel,
     server::Ending,
 };
 
+/// How this server calls itself.
+pub(crate) const SERVER_NAME: &str = "modelcast";
+/// The version of this program.
+pub(crate) const SERVER_VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What is served beyond the protocol itself.
+pub(crate) const EXTENSIONS: [&str; 3] = ["binary_tensor_data", "model_configuration", "model_repository"];
+
 /// `GET /v2`.
 pub async fn server() -> Json<Value> {
-    Json(json!({ "name": "modelcast", "version": env!("CARGO_PKG_VERSION"), "extensions": [] }))
+    Json(json!({ "name": SERVER_NAME, "version": SERVER_VERSION, "extensions": EXTENSIONS }))
 }
 
 /// `GET /v2/health/live`: the process answers.
@@ -48,8 +58,13 @@ pub async fn live() -> Json<Value> {
 
 /// `GET /v2/health/ready`: an admitted model is live for each configured name, and no shutdown has begun.
 pub async fn ready(State(shared): State<Shared>) -> Response {
-    let ready = shared.models.is_ready() && *shared.ending.borrow() == Ending::No;
+    let ready = is_server_ready(&shared);
     (ready_status(ready), Json(json!({ "ready": ready }))).into_response()
+}
+
+/// Whether all models are live, and the application does not end.
+pub(crate) fn is_server_ready(shared: &Shared) -> bool {
+    shared.models.is_ready() && *shared.ending.borrow() == Ending::No
 }
 
 /// `GET /v2/models/{model}` and `GET /v2/models/{model}/versions/{version}`.
@@ -58,13 +73,12 @@ pub async fn ready(State(shared): State<Shared>) -> Response {
 /// [`Refusal`] for a model or version that is not served.
 pub async fn metadata(State(shared): State<Shared>, path: VersionPath) -> Result<Json<Value>, Refusal> {
     let model = shared.models.model(&path.model)?.snapshot_of(path.version.as_deref())?;
-    let outputs = answer::tensors(model.schema()).map(|(name, datatype, _)| described(&name, datatype));
     Ok(Json(json!({
         "name": model.name(),
         "versions": [model.version().to_string()],
-        "platform": format!("modelcast_{}", model.manifest().format),
-        "inputs": inputs(model.schema()),
-        "outputs": outputs.collect::<Vec<_>>(),
+        "platform": platform(&model),
+        "inputs": described(inputs(model.schema())),
+        "outputs": described(outputs(model.schema())),
         "parameters": { "digest": model.digest(), "generation": model.generation() },
     })))
 }
@@ -75,13 +89,18 @@ pub async fn metadata(State(shared): State<Shared>, path: VersionPath) -> Result
 /// [`Refusal`] for a model that is not served, and a version that is not the live one.
 pub async fn model_ready(State(shared): State<Shared>, path: VersionPath) -> Result<Response, Refusal> {
     let served = shared.models.model(&path.model)?;
-    let ready = match served.snapshot_of(path.version.as_deref()) {
-        Ok(_) => true,
-        Err(Refusal::NotReady { .. }) => false,
-        Err(other) => return Err(other),
-    };
+    let ready = is_ready(served, path.version.as_deref())?;
     let body = json!({ "name": served.live().name(), "ready": ready });
     Ok((ready_status(ready), Json(body)).into_response())
+}
+
+/// Whether that version, or any, is live.
+pub(crate) fn is_ready(served: &ServedModel, version: Option<&str>) -> Result<bool, Refusal> {
+    match served.snapshot_of(version) {
+        Ok(_) => Ok(true),
+        Err(Refusal::NotReady { .. }) => Ok(false),
+        Err(other) => Err(other),
+    }
 }
 
 /// `POST /v2/models/{model}/infer` and the same of a version.
@@ -95,58 +114,83 @@ pub async fn infer(
 ) -> Result<Response, Refusal> {
     let served = Arc::clone(shared.models.model(&path.model)?);
     let (parts, body) = request.into_parts();
-    let answer = match shared.bodies.read(&parts, body).await {
-        Ok(body) => answer(&shared, &served, path.version.as_deref(), body).await,
-        Err(refusal) => Err(refusal),
-    };
-    let answer = answer.inspect_err(|refusal| {
-        if refusal.status().is_client_error() {
-            served.refused().inc();
+    let written = answer(&shared, &served, path.version.as_deref(), parts, body).await;
+    let Written { bytes, json_len } = written.inspect_err(|refusal| served.count_refusal(refusal))?;
+    Ok(match json_len {
+        None => ([(CONTENT_TYPE, "application/json")], bytes).into_response(),
+        Some(len) => {
+            let headers = [
+                (CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
+                (binary::HEADER, len.into()),
+            ];
+            (headers, bytes).into_response()
         }
-    })?;
-    Ok(([(CONTENT_TYPE, "application/json")], Body::from(answer)).into_response())
+    })
 }
 
-/// Answers on this thread what is expected to be short, and on a blocking one what is not.
 async fn answer(
     shared: &Shared,
     served: &Arc<ServedModel>,
     version: Option<&str>,
-    body: ReadBody,
-) -> Result<Vec<u8>, Refusal> {
+    parts: Parts,
+    body: Body,
+) -> Result<Written, Refusal> {
+    let json_len = binary::json_len(&parts.headers)?;
+    let body = shared.bodies.read(&parts, body).await?;
     // Only now, when the body is there: a slow sender must not keep an old model in memory.
     let model = served.snapshot_of(version)?;
-    let rows_max = shared.limits.rows_max;
-    if served.pace().is_short(body.bytes.len()) {
-        return timed(&body, served, &model, rows_max);
-    }
+    let (served_here, rows_max) = (Arc::clone(served), shared.limits.rows_max);
+    let size = body.bytes.len();
+    at_pace(served, size, move || infer::infer((&body.bytes, json_len), &served_here, &model, rows_max)).await
+}
+
+/// Does on this thread what is expected to be short, and on a blocking one what is not.
+///
+/// # Errors
+/// Those of the work; [`Refusal::Lost`] when it panics elsewhere than here.
+pub(crate) async fn at_pace<T: Send + 'static>(
+    served: &Arc<ServedModel>,
+    bytes: usize,
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let is_short = served.pace().is_short(bytes);
     let served = Arc::clone(served);
-    let work = tokio::task::spawn_blocking(move || timed(&body, &served, &model, rows_max));
-    work.await.map_err(|_| Refusal::Lost)?
-}
-
-fn timed(
-    body: &ReadBody,
-    served: &ServedModel,
-    model: &LoadedModel,
-    rows_max: usize,
-) -> Result<Vec<u8>, Refusal> {
-    let started = Instant::now();
-    let answer = infer::infer(&body.bytes, served, model, rows_max);
-    served.pace().measured(body.bytes.len(), started.elapsed());
-    answer
-}
-
-fn inputs(schema: &FeatureSchema) -> Vec<Value> {
-    let datatype = |kind: &FeatureKind| match kind {
-        FeatureKind::Numeric(_) => "FP64",
-        FeatureKind::Categorical(_) => "BYTES",
+    let timed = move || {
+        let started = Instant::now();
+        let answer = work();
+        served.pace().measured(bytes, started.elapsed());
+        answer
     };
-    schema.features.iter().map(|feature| described(&feature.name, datatype(&feature.kind))).collect()
+    if is_short {
+        return timed();
+    }
+    tokio::task::spawn_blocking(timed).await.map_err(|_| Refusal::Lost)?
 }
 
-fn described(name: &str, datatype: &str) -> Value {
-    json!({ "name": name, "datatype": datatype, "shape": [-1, 1] })
+/// The input tensors of a model, one a feature: name and datatype.
+pub(crate) fn inputs(schema: &FeatureSchema) -> impl Iterator<Item = (Cow<'_, str>, &'static str)> {
+    schema.features.iter().map(|feature| {
+        let datatype = match &feature.kind {
+            FeatureKind::Numeric(_) => "FP64",
+            FeatureKind::Categorical(_) => "BYTES",
+        };
+        (Cow::Borrowed(feature.name.as_str()), datatype)
+    })
+}
+
+/// The output tensors of a model: name and datatype.
+pub(crate) fn outputs(schema: &FeatureSchema) -> impl Iterator<Item = (Cow<'_, str>, &'static str)> {
+    answer::tensors(schema).map(|(name, datatype, _)| (name, datatype))
+}
+
+/// What a model is called that is run by this program.
+pub(crate) fn platform(model: &LoadedModel) -> String {
+    format!("modelcast_{}", model.manifest().format)
+}
+
+fn described<'m>(tensors: impl Iterator<Item = (Cow<'m, str>, &'static str)>) -> Vec<Value> {
+    let describe = |(name, datatype)| json!({ "name": name, "datatype": datatype, "shape": [-1, 1] });
+    tensors.map(describe).collect()
 }
 
 fn ready_status(ready: bool) -> StatusCode {

@@ -34,6 +34,12 @@ pub enum Refusal {
         /// The path asked for, shortened.
         path: String,
     },
+    /// What other servers of the protocol do, and this one does otherwise.
+    #[error("{reason}")]
+    NotOffered {
+        /// What to do instead.
+        reason: &'static str,
+    },
     /// This application does not serve that model.
     #[error("there is no model {name:?} here; there is {known}")]
     UnknownModel {
@@ -60,6 +66,9 @@ pub enum Refusal {
         /// Where it stands.
         phase: String,
     },
+    /// A body in an encoding that is not read.
+    #[error("the body is compressed otherwise than by gzip or deflate: send it so, or plain")]
+    Encoding,
     /// Too many bytes.
     #[error("the body is larger than {max_bytes} bytes (http.body_max_bytes)")]
     BodyTooLarge {
@@ -168,9 +177,11 @@ impl Refusal {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::NoRoute { .. } | Self::UnknownModel { .. } | Self::NotServed { .. } => {
-                StatusCode::NOT_FOUND
-            }
+            Self::NoRoute { .. }
+            | Self::NotOffered { .. }
+            | Self::UnknownModel { .. }
+            | Self::NotServed { .. } => StatusCode::NOT_FOUND,
+            Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
             Self::NotReady { .. } | Self::Busy { .. } | Self::Shed { .. } | Self::Late { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -194,7 +205,7 @@ impl Refusal {
     pub fn grpc_code(&self) -> Code {
         match self {
             // Stored predictions are not asked for over gRPC.
-            Self::NoRoute { .. } | Self::NotStored(_) => Code::Unimplemented,
+            Self::NoRoute { .. } | Self::NotOffered { .. } | Self::NotStored(_) => Code::Unimplemented,
             Self::UnknownModel { .. } | Self::NotServed { .. } => Code::NotFound,
             Self::NotReady { .. } => Code::Unavailable,
             Self::Unauthenticated { .. } => Code::Unauthenticated,
@@ -205,6 +216,7 @@ impl Refusal {
             Self::Predict { source } if !asks_too_much(source) => Code::Internal,
             Self::Lost => Code::Internal,
             Self::BodyBroken { .. }
+            | Self::Encoding
             | Self::Malformed { .. }
             | Self::Tensor { .. }
             | Self::Missing { .. }
@@ -217,7 +229,7 @@ impl Refusal {
     /// An answer of gRPC that is nothing but its status.
     #[must_use]
     pub fn into_grpc(self) -> Response {
-        Status::new(self.grpc_code(), self.to_string()).into_http()
+        Status::from(self).into_http()
     }
 
     /// A tensor that does not fit, by its name.

@@ -17,6 +17,7 @@ use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
 
 use crate::{
     body::BodyBudget,
+    grpc,
     guard::{self, Guard},
     metrics,
     refusal::{Refusal, shortened},
@@ -57,10 +58,12 @@ pub fn router(models: Arc<ServedModels>, limits: HttpSettings, ending: watch::Re
     let guard = Guard::new(limits.clone(), &routes, &mut registry);
     let (registry, bodies) = (Arc::new(registry), BodyBudget::new(limits.clone()));
     let shared = Shared { models, limits, bodies, registry, ending };
+    let grpc = grpc::routes(&shared);
     let add = |router: Router<Shared>, route: Route| router.route(route.path, route.handler);
     routes
         .into_iter()
         .fold(Router::new(), add)
+        .merge(grpc)
         .fallback(no_route)
         .method_not_allowed_fallback(no_route)
         // From the inside out. The guard sees which route was matched, and gRPC's as well.
@@ -100,8 +103,9 @@ async fn no_sniffing(mut response: Response) -> Response {
     response
 }
 
+/// What a panic ends in: an answer, and a line in the log.
 #[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over by value")]
-fn lost(panic: Box<dyn Any + Send + 'static>) -> Response {
+pub(crate) fn lost(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let cause = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("of unknown cause");
     tracing::error!(cause, "a request handler panicked");

@@ -118,6 +118,13 @@ impl ServedModel {
         &self.refused
     }
 
+    /// Counts a refusal, if it is for what the request asked.
+    pub fn count_refusal(&self, refusal: &Refusal) {
+        if refusal.status().is_client_error() {
+            self.refused.inc();
+        }
+    }
+
     /// The snapshot that one request uses from start to end.
     ///
     /// # Errors

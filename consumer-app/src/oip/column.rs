@@ -1,4 +1,4 @@
-//! The `data` of a tensor, read into one column of numbers or texts.
+//! The `data` of a tensor, read into one column of numbers or texts. What is sent as bytes is in `raw`.
 //!
 //! Takes flat and nested lists, as the protocol allows both. Does not know what the tensor is for (see `rows`).
 //!
@@ -28,7 +28,7 @@ pub enum Values<'a> {
     /// An empty list.
     #[default]
     Empty,
-    /// Numbers; JSON can say none that is not finite.
+    /// Numbers; those of JSON are finite, those sent as bytes may not be.
     Numbers(Vec<f64>),
     /// Texts.
     Texts(Vec<Cow<'a, str>>),

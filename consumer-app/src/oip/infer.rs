@@ -1,6 +1,6 @@
-//! One inference, from the bytes of a request to the bytes of its answer, on one snapshot.
+//! One inference, from a request to its answer, on one snapshot.
 //!
-//! Blocks for as long as it takes: `handlers` decides on which thread it runs.
+//! Blocks for as long as it takes: the caller decides on which thread it runs.
 
 use std::time::Instant;
 
@@ -9,31 +9,52 @@ use modelcast_models::PredictError;
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 use super::{
-    answer::{Answer, wanted},
-    request::InferRequest,
+    answer::{Prediction, Written, wanted},
+    binary,
+    request::{InferRequest, WantedOutput},
     rows::{self, Rows},
 };
 use crate::{refusal::Refusal, served::ServedModel};
 
-/// Answers a request with one model from start to end, and counts it.
+/// Answers the body of a REST request, of which `json_len` bytes are JSON, or all.
 ///
 /// # Errors
 /// [`Refusal`] for what the request asks wrongly, or the model cannot do.
 pub(super) fn infer(
-    body: &[u8],
+    (body, json_len): (&[u8], Option<usize>),
     served: &ServedModel,
     model: &LoadedModel,
     rows_max: usize,
-) -> Result<Vec<u8>, Refusal> {
-    let request = InferRequest::parse(body)?;
+) -> Result<Written, Refusal> {
+    let request = binary::parse(body, json_len, rows_max)?;
+    let prediction = answered(&request, served, model, rows_max)?;
+    let all = request.parameters.as_ref().is_some_and(|parameters| parameters.binary_data_output);
+    let asked: &[WantedOutput<'_>] =
+        request.outputs.as_ref().map(|list| list.0.as_slice()).unwrap_or_default();
+    let is_binary = |index: usize| {
+        let one = asked.get(index).and_then(|output| output.parameters.as_ref()?.binary_data);
+        one.unwrap_or(all)
+    };
+    let binary: Vec<bool> = (0..prediction.wanted.len()).map(is_binary).collect();
+    prediction.write(request.id.as_deref(), &binary)
+}
+
+/// Predicts what a request asks with one model from start to end, and counts it.
+///
+/// # Errors
+/// As [`infer`].
+pub(crate) fn answered<'m>(
+    request: &InferRequest<'_>,
+    served: &ServedModel,
+    model: &'m LoadedModel,
+    rows_max: usize,
+) -> Result<Prediction<'m>, Refusal> {
     let wanted = wanted(request.outputs.as_ref(), model.schema())?;
     let started = Instant::now();
     let rows = rows::encode(&request.inputs.0, model, rows_max)?;
-    let predictions = predict(&rows, model).inspect_err(|_| served.failed(rows.count))?;
-    served.answered(&predictions, model.schema().outputs.len(), started.elapsed());
-    let answer = Answer::new(model, request.id, (&predictions, rows.count), &wanted, rows.warnings);
-    // The answer's types hold nothing that JSON cannot say.
-    serde_json::to_vec(&answer).map_err(|_| Refusal::Lost)
+    let values = predict(&rows, model).inspect_err(|_| served.failed(rows.count))?;
+    served.answered(&values, model.schema().outputs.len(), started.elapsed());
+    Ok(Prediction { model, values, count: rows.count, wanted, warnings: rows.warnings })
 }
 
 /// The predictions of encoded rows, row after row.

@@ -7,16 +7,26 @@ use std::{borrow::Cow, fmt};
 use modelcast_protocol::limits::{FEATURE_COUNT_MAX, OUTPUT_COUNT_MAX};
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, SeqAccess, Visitor},
+    de::{Error, IgnoredAny, SeqAccess, Visitor},
 };
 
 use super::column::{Column, at};
 use crate::refusal::Refusal;
 
 /// Most dimensions of a shape that are read; two are the most that fit a model.
-const DIMENSIONS_MAX: usize = 8;
+pub(crate) const DIMENSIONS_MAX: usize = 8;
+/// Most tensors of a request.
+pub(crate) const INPUTS_MAX: usize = FEATURE_COUNT_MAX;
+/// Most outputs that a request may name: each may have a label.
+pub(crate) const OUTPUTS_MAX: usize = 2 * OUTPUT_COUNT_MAX;
+/// Why a tensor in shared memory is refused.
+pub(crate) const NO_SHARED_MEMORY: &str = "shared memory is not served: send the values in the request";
+/// Why an output that is to be ranked is refused.
+pub(crate) const NO_CLASSIFICATION: &str =
+    "`classification` is not served: a probability has its label in an output of its own";
 
-/// The body of an inference request. `parameters` and fields of other versions of the protocol are passed over.
+/// The body of an inference request. Parameters that change no answer and fields of other versions of the protocol
+/// are passed over; one that would change the answer and is not served is refused.
 #[derive(Debug, Deserialize)]
 pub struct InferRequest<'a> {
     /// Comes back in the answer.
@@ -28,22 +38,54 @@ pub struct InferRequest<'a> {
     /// The outputs wanted; all when there is no list or an empty one.
     #[serde(borrow, default)]
     pub outputs: Option<List<WantedOutput<'a>>>,
+    /// What holds for all outputs.
+    #[serde(default)]
+    pub parameters: Option<RequestParameters>,
+}
+
+/// The parameters of a request that are read.
+#[derive(Debug, Default, Deserialize)]
+pub struct RequestParameters {
+    /// Whether outputs that do not say otherwise are wanted as bytes behind the JSON.
+    #[serde(default)]
+    pub binary_data_output: bool,
 }
 
 /// One input tensor.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub struct Tensor<'a> {
     /// The feature's name.
-    #[serde(borrow)]
     pub name: Cow<'a, str>,
     /// What it claims to be: trusted with no allocation.
     pub shape: Shape,
     /// Such as `FP64`.
-    #[serde(borrow)]
     pub datatype: Cow<'a, str>,
-    /// The values.
-    #[serde(borrow)]
+    /// The values; none yet where they are bytes outside of the JSON.
     pub data: Column<'a>,
+    /// How many bytes of values stand behind the JSON in place of `data`.
+    pub binary_data_size: Option<usize>,
+}
+
+/// A tensor as JSON has it.
+#[derive(Deserialize)]
+struct WrittenTensor<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    shape: Shape,
+    #[serde(borrow)]
+    datatype: Cow<'a, str>,
+    #[serde(borrow, default)]
+    data: Option<Column<'a>>,
+    #[serde(default)]
+    parameters: Option<TensorParameters>,
+}
+
+#[derive(Default, Deserialize)]
+struct TensorParameters {
+    #[serde(default)]
+    binary_data_size: Option<usize>,
+    #[serde(default)]
+    shared_memory_region: Option<IgnoredAny>,
 }
 
 /// One requested output.
@@ -52,6 +94,26 @@ pub struct WantedOutput<'a> {
     /// Its name.
     #[serde(borrow)]
     pub name: Cow<'a, str>,
+    /// In which form.
+    #[serde(default)]
+    pub parameters: Option<OutputParameters>,
+}
+
+/// The parameters of a requested output that are read.
+#[derive(Debug, Default)]
+pub struct OutputParameters {
+    /// Whether it is wanted as bytes behind the JSON; if not said, as the whole request says.
+    pub binary_data: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct WrittenOutputParameters {
+    #[serde(default)]
+    binary_data: Option<bool>,
+    #[serde(default)]
+    classification: Option<IgnoredAny>,
+    #[serde(default)]
+    shared_memory_region: Option<IgnoredAny>,
 }
 
 /// The dimensions of a tensor.
@@ -72,12 +134,12 @@ trait Listed {
 
 impl Listed for Tensor<'_> {
     const FIELD: &'static str = "inputs";
-    const MAX: usize = FEATURE_COUNT_MAX;
+    const MAX: usize = INPUTS_MAX;
 }
 
 impl Listed for WantedOutput<'_> {
     const FIELD: &'static str = "outputs";
-    const MAX: usize = 2 * OUTPUT_COUNT_MAX; // each may have a label
+    const MAX: usize = OUTPUTS_MAX;
 }
 
 impl<'a> InferRequest<'a> {
@@ -91,6 +153,37 @@ impl<'a> InferRequest<'a> {
         }
         serde_json::from_slice(body)
             .map_err(|error| Refusal::Malformed { cause: format!("{error}{}", hint(body, &error)) })
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Tensor<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let WrittenTensor { name, shape, datatype, data, parameters } =
+            WrittenTensor::deserialize(deserializer)?;
+        let TensorParameters { binary_data_size, shared_memory_region } = parameters.unwrap_or_default();
+        if shared_memory_region.is_some() {
+            return Err(D::Error::custom(NO_SHARED_MEMORY));
+        }
+        let data = match (data, binary_data_size) {
+            (Some(data), None) => data,
+            (None, Some(_)) => Column::default(),
+            (None, None) => return Err(D::Error::missing_field("data")),
+            (Some(_), Some(_)) => return Err(D::Error::custom("has `data` and `binary_data_size` at once")),
+        };
+        Ok(Self { name, shape, datatype, data, binary_data_size })
+    }
+}
+
+impl<'de> Deserialize<'de> for OutputParameters {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let written = WrittenOutputParameters::deserialize(deserializer)?;
+        if written.classification.is_some() {
+            return Err(D::Error::custom(NO_CLASSIFICATION));
+        }
+        if written.shared_memory_region.is_some() {
+            return Err(D::Error::custom(NO_SHARED_MEMORY));
+        }
+        Ok(Self { binary_data: written.binary_data })
     }
 }
 

@@ -48,8 +48,11 @@ pub fn encode(tensors: &[Tensor<'_>], model: &LoadedModel, rows_max: usize) -> R
     Ok(Rows { values, count, warnings })
 }
 
-/// The rows that all tensors agree on.
-fn row_count(tensors: &[Tensor<'_>], rows_max: usize) -> Result<usize, Refusal> {
+/// The rows that all tensors agree on, by their shapes alone.
+///
+/// # Errors
+/// [`Refusal`] for more than `rows_max`, none, or a tensor that has not as many as the others.
+pub(crate) fn row_count(tensors: &[Tensor<'_>], rows_max: usize) -> Result<usize, Refusal> {
     let Some(first) = tensors.first() else {
         return Err(Refusal::Malformed { cause: "`inputs` is an empty list".into() });
     };
