@@ -1,6 +1,345 @@
-//! Scoring files offline: CSV or Parquet in, predictions to a table, CSV or Parquet, with one version from start to end.
+//! Scoring files offline: CSV or Parquet in; out to a table, CSV or Parquet; by one version from start to end.
+//!
+//! The version comes from a subscriber, as it does for an application that serves: with Kafka gone, the last known good one
+//! scores. A run that was killed goes on where it was, with the version that it began with.
+//!
+//! In reading order: [`args`] and [`settings`] say what is wanted; here is the story; [`schedule`] says when a run begins and
+//! [`model`] by which version; [`run`] takes rows from [`input`] through [`encode`] and [`score`], in [`chunk`]s, to a
+//! [`sink`]; [`summary`] and [`duplicates`] watch them pass; [`work`] remembers how far it is; [`progress`] says it, and
+//! [`report`] what came of it.
 //!
 //! # Invariants
 //! * Memory does not grow with the input.
+//! * Each key of the input is in the output once, whenever and however often the process was killed.
 
+pub mod args;
+pub mod chunk;
+pub mod duplicates;
+pub mod encode;
+pub mod input;
+pub mod model;
+pub mod progress;
+pub mod report;
+pub mod run;
+pub mod schedule;
+pub mod score;
+pub mod settings;
+pub mod sink;
 pub mod summary;
+pub mod work;
+
+use std::{
+    io, mem,
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
+
+use modelcast::{LoadedModel, clock, settings::SettingsError};
+use modelcast_protocol::Digest;
+use thiserror::Error;
+use tracing::{info, warn};
+
+use self::{
+    input::{Fingerprint, InputError},
+    model::{ModelError, Versions},
+    report::{Report, chain},
+    run::{Job, RunError},
+    settings::{Approve, Settings, To},
+    sink::{Sink, SinkError, files::FileSink, table::TableSink},
+    summary::Summary,
+    work::{Journal, Last, Scorer, Work, WorkError},
+};
+use crate::{
+    app::AppError,
+    feed::Feed,
+    predictions::{
+        run::RunId,
+        store::{Store, StoreError},
+    },
+};
+
+/// Why there are no predictions.
+#[derive(Debug, Error)]
+pub enum BatchError {
+    /// A setting is wrong.
+    #[error("the settings are wrong")]
+    Settings(#[from] SettingsError),
+    /// The subscriber does not start, or the embedded file cannot be used.
+    #[error(transparent)]
+    Feed(#[from] AppError),
+    /// There is no version to score with.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The folder for what must outlive the process cannot be used.
+    #[error(transparent)]
+    Work(#[from] WorkError),
+    /// What a run is about cannot be written down.
+    #[error("cannot write down how far the run is")]
+    Journal(#[source] io::Error),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The run ended before it was complete.
+    #[error("run {run} is not complete")]
+    Run {
+        /// Its name.
+        run: RunId,
+        /// Why.
+        source: Box<RunError>,
+    },
+    /// The input is not there.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The system refuses a signal handler.
+    #[error("the system takes no signal handler")]
+    Signal(#[source] io::Error),
+    /// The schedule has no next time, or the subscriber is gone.
+    #[error("cannot say when the next run is due")]
+    Schedule(#[source] io::Error),
+    /// The thread of a run is gone.
+    #[error("the run ended unexpectedly")]
+    Lost,
+}
+
+/// All that a run needs; cheap to clone.
+#[derive(Clone)]
+pub struct Batch {
+    settings: Arc<Settings>,
+    versions: Arc<Versions>,
+    work: Arc<Work>,
+    /// Set when runs are to end before they are complete.
+    stop: Arc<AtomicBool>,
+}
+
+impl BatchError {
+    /// Whether somebody has to change the settings.
+    #[must_use]
+    pub fn is_settings(&self) -> bool {
+        match self {
+            Self::Settings(_) | Self::Store(StoreError::Address { .. }) => true,
+            Self::Feed(error) => error.is_settings(),
+            _ => false,
+        }
+    }
+
+    /// Whether the input was refused and the run given up.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Run { source, .. } if source.is_refusal())
+    }
+
+    /// Whether a signal ended the run.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        matches!(self, Self::Run { source, .. } if matches!(**source, RunError::Stopped))
+    }
+}
+
+/// Makes the runs that the settings ask for; `report` is told each complete one.
+///
+/// # Errors
+/// [`BatchError`], for a single run. With a schedule, and whenever a version goes live, runs that fail are logged.
+pub async fn run(settings: Settings, report: impl Fn(&Report)) -> Result<(), BatchError> {
+    let keys = settings.keys.trusted()?;
+    let work = Work::open(&settings.state.join("batch"))?;
+    let feed = Feed::start(&settings.of_subscriber(), &keys).await?;
+    let Some(live) = feed.models().first().cloned() else { return Err(BatchError::Lost) };
+    let versions = Versions::new(&settings, keys, live);
+    let batch = Batch {
+        settings: Arc::new(settings),
+        versions: Arc::new(versions),
+        work: Arc::new(work),
+        stop: Arc::default(),
+    };
+    let ended = schedule::follow(&batch, &report).await;
+    feed.shutdown().await;
+    ended
+}
+
+impl Batch {
+    /// Makes one run, or goes on with the one that is under way.
+    ///
+    /// # Errors
+    /// [`BatchError`].
+    pub async fn one(&self) -> Result<Report, BatchError> {
+        let settings = &self.settings;
+        let input = Fingerprint::of(&settings.input.path)?;
+        let live = self.versions.live(settings.run.model_wait).await?;
+        let under_way = self.goes_on(&input, &live).await?;
+        let is_new = under_way.is_none();
+        let (journal, model) = match under_way {
+            Some(found) => found,
+            None => (new_journal(settings, input, &live), live),
+        };
+        if is_new {
+            self.work.write_journal(&journal).map_err(BatchError::Journal)?;
+        }
+        info!(run = %journal.run, model = %journal.scorer.model, version = %journal.scorer.version,
+            input = %journal.input.path.display(), is_new, "run begins");
+        let batch = self.clone();
+        let work = tokio::task::spawn_blocking(move || batch.complete(journal, &model));
+        work.await.map_err(|_| BatchError::Lost)?
+    }
+
+    /// The run that is under way with its version, if it is about the same and can go on; else it is given up.
+    async fn goes_on(
+        &self,
+        input: &Fingerprint,
+        live: &Arc<LoadedModel>,
+    ) -> Result<Option<(Journal, Arc<LoadedModel>)>, BatchError> {
+        let Some(journal) = self.work.journal() else { return Ok(None) };
+        let cause = if journal.scorer.model != *live.name() {
+            "another model is to score".to_owned()
+        } else if journal.input != *input {
+            "the input is another".to_owned()
+        } else if journal.output != self.settings.output {
+            "the output is another".to_owned()
+        } else {
+            match self.versions.begun_with(&journal.scorer, live).await? {
+                Some(model) => return Ok(Some((journal, model))),
+                None => format!("version {} is no longer announced", journal.scorer.version),
+            }
+        };
+        warn!(run = %journal.run, cause, "the run that was under way is given up");
+        let (batch, run) = (self.clone(), journal.run.clone());
+        let given_up = tokio::task::spawn_blocking(move || batch.give_up(&journal, &cause)).await;
+        given_up.map_err(|_| BatchError::Lost)?.inspect_err(|_| warn!(%run, "the run cannot be given up"))?;
+        Ok(None)
+    }
+
+    /// Gives up a run that no sink is open for.
+    fn give_up(&self, journal: &Journal, cause: &str) -> Result<(), BatchError> {
+        if journal.output.to == To::Table {
+            let mut store = Store::open(&self.settings.predictions)?;
+            match store.abandon(&journal.run, cause, clock::unix_ms()) {
+                // It was never begun there, or somebody was faster.
+                Ok(()) | Err(StoreError::NoRun { .. } | StoreError::State { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.work.end(None).map_err(BatchError::Journal)
+    }
+
+    /// Takes a run to its end. Blocks.
+    fn complete(&self, journal: Journal, model: &LoadedModel) -> Result<Report, BatchError> {
+        let failed =
+            |source: RunError| BatchError::Run { run: journal.run.clone(), source: Box::new(source) };
+        let started = Instant::now();
+        let last = self.work.last().filter(|last| last.scorer.model == journal.scorer.model);
+        let job = Job {
+            model,
+            input: &self.settings.input,
+            failures_max: self.settings.run.failures_max,
+            commit_rows: self.settings.run.commit_rows,
+            folder: self.work.folder(),
+            last: last.as_ref().map(|last| &last.summary),
+            stop: &self.stop,
+        };
+        let opened = run::open(model, &self.settings.input).map_err(&failed);
+        let opened = opened.inspect_err(|error| self.refused(&journal, error))?;
+        let mut sink = self.sink(&journal, model).map_err(|error| failed(error.into()))?;
+        let resumed_at = sink.position();
+        let summary = match run::run(&job, opened, &mut sink) {
+            Ok(summary) => summary,
+            Err(error) => {
+                drop(sink);
+                let error = failed(error);
+                self.refused(&journal, &error);
+                return Err(error);
+            }
+        };
+        sink.finish(&summary).map_err(|error| failed(error.into()))?;
+        self.report(journal, summary, resumed_at, started.elapsed())
+    }
+
+    /// Gives up a run that would fail again.
+    fn refused(&self, journal: &Journal, error: &BatchError) {
+        if !error.is_refusal() {
+            return;
+        }
+        let cause = chain(error);
+        if let Err(error) = self.give_up(journal, &cause) {
+            warn!(run = %journal.run, error = chain(&error), "the run cannot be given up");
+        }
+    }
+
+    fn sink(&self, journal: &Journal, model: &LoadedModel) -> Result<Sink, SinkError> {
+        match journal.output.to.format() {
+            Some(format) => {
+                let to = (format, journal.output.path.as_path());
+                let file = FileSink::open(Arc::clone(&self.work), journal.clone(), to, model.schema())?;
+                Ok(Sink::File(Box::new(file)))
+            }
+            None => {
+                let store = Store::open(&self.settings.predictions)?;
+                Ok(Sink::Table(Box::new(TableSink::open(store, journal, model.schema())?)))
+            }
+        }
+    }
+
+    /// Remembers a complete run as the last one, approves it where that is so set, and says what it was.
+    fn report(
+        &self,
+        journal: Journal,
+        mut summary: Summary,
+        resumed_at: u64,
+        elapsed: Duration,
+    ) -> Result<Report, BatchError> {
+        let settings = &self.settings;
+        let (state, output) = match journal.output.to {
+            To::Csv | To::Parquet => ("complete", journal.output.path.display().to_string()),
+            To::Table => {
+                let mut store = Store::open(&settings.predictions)?;
+                let place = store.place().to_owned();
+                match settings.run.approve {
+                    Approve::Manual => ("waiting", place),
+                    Approve::Automatic => {
+                        self.approve(&mut store, &journal)?;
+                        ("approved", place)
+                    }
+                }
+            }
+        };
+        let Journal { run, scorer, input, .. } = journal;
+        let last = Last { run, scorer, input, summary: mem::take(&mut summary) };
+        self.work.end(Some(&last)).map_err(BatchError::Journal)?;
+        let Last { run, scorer, summary, .. } = last;
+        Ok(Report { run, scorer, output, state, resumed_at, seconds: elapsed.as_secs_f64(), summary })
+    }
+
+    fn approve(&self, store: &mut Store, journal: &Journal) -> Result<(), BatchError> {
+        let (who, reason) = (self.settings.instance.as_str(), "run.approve is automatic");
+        store.approve(&journal.run, who, reason, clock::unix_ms())?;
+        Ok(())
+    }
+}
+
+fn new_journal(settings: &Settings, input: Fingerprint, model: &LoadedModel) -> Journal {
+    let began_at_unix_ms = clock::unix_ms();
+    let scorer = Scorer {
+        model: model.name().clone(),
+        version: model.version(),
+        digest: model.digest(),
+        generation: model.generation(),
+    };
+    let output = settings.output.clone();
+    Journal {
+        run: run_id(settings, began_at_unix_ms),
+        scorer,
+        input,
+        output,
+        began_at_unix_ms,
+        position: 0,
+        parts: 0,
+    }
+}
+
+/// The time, for people, and some digits that two instances do not share.
+fn run_id(settings: &Settings, at_unix_ms: u64) -> RunId {
+    let at = i64::try_from(at_unix_ms).ok().and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
+    let time = at.unwrap_or_default().strftime("%Y%m%dt%H%M%S");
+    let own = format!("{}/{at_unix_ms}/{}", settings.instance, std::process::id());
+    let own = Digest::of(own.as_bytes()).to_hex();
+    let name = format!("{time}-{}", own.get(..8).unwrap_or_default());
+    RunId::parse(&name).expect("digits and a few of the letters that a name may have")
+}

@@ -11,6 +11,7 @@ use modelcast_protocol::{InstanceName, ModelName, Namespace};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    batch::args::BatchArgs,
     predictions::verbs::args::PredictionsArgs,
     settings::{Overrides, Source},
 };
@@ -36,6 +37,9 @@ pub enum Command {
     Serve(ServeArgs),
     /// Inspect stored predictions, approve or reject them.
     Predictions(PredictionsArgs),
+    /// Score a file of any size: CSV or Parquet in; out to a table, CSV or Parquet.
+    #[command(after_help = crate::batch::args::EXIT_CODES)]
+    Batch(BatchArgs),
     /// Print a completion script for a shell.
     Completions {
         /// Which shell.
@@ -122,7 +126,7 @@ impl ServeArgs {
 }
 
 /// Where the value of an argument that was given comes from.
-fn source(matches: &ArgMatches, argument: &str) -> Source {
+pub(crate) fn source(matches: &ArgMatches, argument: &str) -> Source {
     match matches.value_source(argument) {
         Some(ValueSource::EnvVariable) => Source::Environment,
         _ => Source::Flag,

@@ -10,6 +10,7 @@ use std::{
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use consumer_app::{
     app::{self, AppError},
+    batch::{self, BatchError, args::BatchArgs, report::Report},
     cli::{Cli, Command, CommonArgs, LogFormat, ServeArgs},
     predictions::verbs,
     settings::Settings,
@@ -18,6 +19,7 @@ use tracing::info;
 use tracing_subscriber::EnvFilter;
 
 const DEFAULT_CONFIG: &str = "config/consumer-app.toml";
+const DEFAULT_BATCH_CONFIG: &str = "config/batch.toml";
 /// Work that does not end by itself, such as a download, is left behind after this.
 const RUNTIME_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -25,6 +27,8 @@ const RUNTIME_DEADLINE: Duration = Duration::from_secs(2);
 const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
 
 const FAILED: u8 = 1;
+const STOPPED: u8 = 3;
+const REFUSED: u8 = 4;
 const SETTINGS_WRONG: u8 = 64;
 
 fn main() -> ExitCode {
@@ -47,6 +51,36 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error),
         },
+        Command::Batch(args) => match batch(&args, matches.subcommand_matches("batch").unwrap_or(&matches)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        },
+    }
+}
+
+fn batch(args: &BatchArgs, matches: &ArgMatches) -> anyhow::Result<()> {
+    start_log(&args.common)?;
+    let file = args.common.config_file(DEFAULT_BATCH_CONFIG);
+    let settings = batch::settings::Settings::read(file.as_deref(), args.overrides(matches))
+        .map_err(BatchError::from)?;
+    info!(version = env!("CARGO_PKG_VERSION"), instance = %settings.instance, "consumer-app batch starts");
+    for (key, value, source) in &settings.shown {
+        info!(key, value, source = source.name(), "setting");
+    }
+    let json = args.json;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ran = runtime.block_on(batch::run(settings, |report| say_report(report, json)));
+    runtime.shutdown_timeout(RUNTIME_DEADLINE);
+    modelcast::wait_until_closed(CLOSE_DEADLINE);
+    Ok(ran?)
+}
+
+/// What a run had to say of itself, on standard output.
+fn say_report(report: &Report, json: bool) {
+    let text = if json { serde_json::to_string(report).unwrap_or_default() } else { report.to_string() };
+    let mut out = io::stdout();
+    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+        info!("nobody reads standard output");
     }
 }
 
@@ -95,5 +129,12 @@ fn failed(error: &anyhow::Error) -> ExitCode {
         error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
     );
     let is_settings = error.downcast_ref::<AppError>().is_some_and(AppError::is_settings);
-    ExitCode::from(if is_settings { SETTINGS_WRONG } else { FAILED })
+    let batch = error.downcast_ref::<BatchError>();
+    ExitCode::from(match batch {
+        _ if is_settings => SETTINGS_WRONG,
+        Some(batch) if batch.is_settings() => SETTINGS_WRONG,
+        Some(batch) if batch.is_stopped() => STOPPED,
+        Some(batch) if batch.is_refusal() => REFUSED,
+        _ => FAILED,
+    })
 }

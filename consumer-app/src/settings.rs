@@ -8,9 +8,9 @@
 //! * Each effective value is known with its source, for the start log; secrets are never shown.
 
 mod http;
-mod instance;
+pub(crate) mod instance;
 mod models;
-mod predictions;
+pub(crate) mod predictions;
 pub(crate) mod source;
 mod tls;
 

@@ -33,9 +33,9 @@ pub struct Summary {
 }
 
 /// One row without a prediction.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Failure {
-    /// Number of the row in the input, from 1; a header does not count.
+    /// Number of the row in the input, from 0; a header does not count.
     pub row: u64,
     /// Its key; empty where it has none.
     pub key: String,

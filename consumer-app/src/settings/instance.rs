@@ -25,7 +25,7 @@ pub struct InstanceSection {
 }
 
 /// Checks that labels fit into a status record.
-pub(super) fn check_labels(labels: &Labels) -> Result<(), SettingsError> {
+pub(crate) fn check_labels(labels: &Labels) -> Result<(), SettingsError> {
     if labels.len() > LABELS_MAX {
         return Err(wrong("instance.labels", &labels.len(), &format!("at most {LABELS_MAX} are")));
     }
@@ -40,7 +40,7 @@ pub(super) fn check_labels(labels: &Labels) -> Result<(), SettingsError> {
 }
 
 /// The machine's name, as far as it can be the name of an instance.
-pub(super) fn machine_name() -> Result<InstanceName, SettingsError> {
+pub(crate) fn machine_name() -> Result<InstanceName, SettingsError> {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_lowercase();
     InstanceName::parse(&name).map_err(|error| SettingsError::Value {
         key: "instance.name".to_owned(),

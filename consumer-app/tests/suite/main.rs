@@ -1,6 +1,8 @@
 //! The application over real sockets, without Kafka: one binary for all of it.
 
 #[cfg(test)]
+mod batch;
+#[cfg(test)]
 mod browser;
 #[cfg(test)]
 mod dashboard;

@@ -78,6 +78,12 @@ impl Counting {
         self.failures
     }
 
+    /// The first row without a prediction.
+    #[must_use]
+    pub fn first_failure(&self) -> Option<&Failure> {
+        self.first_failures.first()
+    }
+
     /// The summary, when all rows have passed.
     #[must_use]
     pub fn finish(self) -> Summary {
