@@ -30,13 +30,14 @@ pub mod work;
 
 use std::{
     io, mem,
-    sync::{Arc, atomic::AtomicBool},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use modelcast::{LoadedModel, clock, settings::SettingsError};
 use modelcast_protocol::Digest;
 use thiserror::Error;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use self::{
@@ -87,6 +88,9 @@ pub enum BatchError {
         /// Why.
         source: Box<RunError>,
     },
+    /// Somebody asked for it before there was a version to score with.
+    #[error("no run has begun when this program was told to end")]
+    Stopped,
     /// The input is not there.
     #[error(transparent)]
     Input(#[from] InputError),
@@ -108,7 +112,7 @@ pub struct Batch {
     versions: Arc<Versions>,
     work: Arc<Work>,
     /// Set when runs are to end before they are complete.
-    stop: Arc<AtomicBool>,
+    stop: watch::Sender<bool>,
 }
 
 impl BatchError {
@@ -131,7 +135,11 @@ impl BatchError {
     /// Whether a signal ended the run.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        matches!(self, Self::Run { source, .. } if matches!(**source, RunError::Stopped))
+        match self {
+            Self::Run { source, .. } => matches!(**source, RunError::Stopped),
+            Self::Stopped => true,
+            _ => false,
+        }
     }
 }
 
@@ -149,7 +157,7 @@ pub async fn run(settings: Settings, report: impl Fn(&Report)) -> Result<(), Bat
         settings: Arc::new(settings),
         versions: Arc::new(versions),
         work: Arc::new(work),
-        stop: Arc::default(),
+        stop: watch::Sender::new(false),
     };
     let ended = schedule::follow(&batch, &report).await;
     feed.shutdown().await;
@@ -164,7 +172,11 @@ impl Batch {
     pub async fn one(&self) -> Result<Report, BatchError> {
         let settings = &self.settings;
         let input = Fingerprint::of(&settings.input.path)?;
-        let live = self.versions.live(settings.run.model_wait).await?;
+        let mut stopped = self.stop.subscribe();
+        let live = tokio::select! {
+            live = self.versions.live(settings.run.model_wait) => live?,
+            _ = stopped.wait_for(|stop| *stop) => return Err(BatchError::Stopped),
+        };
         let under_way = self.goes_on(&input, &live).await?;
         let is_new = under_way.is_none();
         let (journal, model) = match under_way {
@@ -233,7 +245,7 @@ impl Batch {
             commit_rows: self.settings.run.commit_rows,
             folder: self.work.folder(),
             last: last.as_ref().map(|last| &last.summary),
-            stop: &self.stop,
+            stop: self.stop.subscribe(),
         };
         let opened = run::open(model, &self.settings.input).map_err(&failed);
         let opened = opened.inspect_err(|error| self.refused(&journal, error))?;

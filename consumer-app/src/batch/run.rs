@@ -11,16 +11,14 @@
 use std::{
     io, panic,
     path::Path,
-    sync::{
-        atomic::{AtomicBool, Ordering::Relaxed},
-        mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
-    },
+    sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
     thread,
 };
 
 use modelcast::LoadedModel;
 use modelcast_models::PredictError;
 use thiserror::Error;
+use tokio::sync::watch;
 
 use super::{
     chunk::Chunk,
@@ -52,7 +50,7 @@ pub struct Job<'a> {
     /// What the last run had to say of itself.
     pub last: Option<&'a Summary>,
     /// Set when the run is to end before it is complete.
-    pub stop: &'a AtomicBool,
+    pub stop: watch::Receiver<bool>,
 }
 
 /// Why a run ended before it was complete.
@@ -162,7 +160,7 @@ fn read(
     free: &Receiver<RawChunk>,
 ) -> Result<(), RunError> {
     loop {
-        if job.stop.load(Relaxed) {
+        if *job.stop.borrow() {
             return Err(RunError::Stopped);
         }
         let mut chunk = free.try_recv().unwrap_or_default();
