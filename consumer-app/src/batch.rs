@@ -54,7 +54,7 @@ use crate::{
     app::AppError,
     feed::Feed,
     predictions::{
-        run::RunId,
+        run::{RunId, RunState},
         store::{Store, StoreError},
     },
 };
@@ -177,6 +177,9 @@ impl Batch {
             live = self.versions.live(settings.run.model_wait) => live?,
             _ = stopped.wait_for(|stop| *stop) => return Err(BatchError::Stopped),
         };
+        if let Some(report) = self.blocking(Self::finished_before).await? {
+            return Ok(report);
+        }
         let under_way = self.goes_on(&input, &live).await?;
         let is_new = under_way.is_none();
         let (journal, model) = match under_way {
@@ -188,9 +191,39 @@ impl Batch {
         }
         info!(run = %journal.run, model = %journal.scorer.model, version = %journal.scorer.version,
             input = %journal.input.path.display(), is_new, "run begins");
+        self.blocking(move |batch| batch.complete(journal, &model)).await
+    }
+
+    /// Does what blocks on a thread that may.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, BatchError> + Send + 'static,
+    ) -> Result<T, BatchError> {
         let batch = self.clone();
-        let work = tokio::task::spawn_blocking(move || batch.complete(journal, &model));
-        work.await.map_err(|_| BatchError::Lost)?
+        tokio::task::spawn_blocking(move || work(&batch)).await.map_err(|_| BatchError::Lost)?
+    }
+
+    /// The run that is under way, if the store says that it is finished: the process died before it could forget it.
+    fn finished_before(&self) -> Result<Option<Report>, BatchError> {
+        let Some(journal) = self.work.journal().filter(|journal| journal.output.to == To::Table) else {
+            return Ok(None);
+        };
+        let found = match Store::open(&self.settings.predictions)?.run(&journal.run) {
+            Ok(found) => found,
+            Err(StoreError::NoRun { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let summary = found.summary.and_then(|json| serde_json::from_str(&json).ok());
+        match (found.state, summary) {
+            (RunState::Running, _) => Ok(None),
+            (RunState::Abandoned, _) | (_, None) => {
+                self.work.end(None).map_err(BatchError::Journal)?;
+                Ok(None)
+            }
+            (state, Some(summary)) => {
+                self.report(journal, state, summary, found.position, Duration::ZERO).map(Some)
+            }
+        }
     }
 
     /// The run that is under way with its version, if it is about the same and can go on; else it is given up.
@@ -213,9 +246,7 @@ impl Batch {
             }
         };
         warn!(run = %journal.run, cause, "the run that was under way is given up");
-        let (batch, run) = (self.clone(), journal.run.clone());
-        let given_up = tokio::task::spawn_blocking(move || batch.give_up(&journal, &cause)).await;
-        given_up.map_err(|_| BatchError::Lost)?.inspect_err(|_| warn!(%run, "the run cannot be given up"))?;
+        self.blocking(move |batch| batch.give_up(&journal, &cause)).await?;
         Ok(None)
     }
 
@@ -249,9 +280,11 @@ impl Batch {
         };
         let opened = run::open(model, &self.settings.input).map_err(&failed);
         let opened = opened.inspect_err(|error| self.refused(&journal, error))?;
-        let mut sink = self.sink(&journal, model).map_err(|error| failed(error.into()))?;
+        let sink = self.sink(&journal, model).map_err(|error| failed(error.into()));
+        let mut sink = sink.inspect_err(|error| self.refused(&journal, error))?;
         let resumed_at = sink.position();
-        let summary = match run::run(&job, opened, &mut sink) {
+        let ran = run::run(&job, opened, &mut sink);
+        let summary = match ran.and_then(|summary| Ok(journal.input.must_hold().map(|()| summary)?)) {
             Ok(summary) => summary,
             Err(error) => {
                 drop(sink);
@@ -261,7 +294,7 @@ impl Batch {
             }
         };
         sink.finish(&summary).map_err(|error| failed(error.into()))?;
-        self.report(journal, summary, resumed_at, started.elapsed())
+        self.report(journal, RunState::Waiting, summary, resumed_at, started.elapsed())
     }
 
     /// Gives up a run that would fail again.
@@ -293,6 +326,7 @@ impl Batch {
     fn report(
         &self,
         journal: Journal,
+        stored: RunState,
         mut summary: Summary,
         resumed_at: u64,
         elapsed: Duration,
@@ -303,13 +337,12 @@ impl Batch {
             To::Table => {
                 let mut store = Store::open(&settings.predictions)?;
                 let place = store.place().to_owned();
-                match settings.run.approve {
-                    Approve::Manual => ("waiting", place),
-                    Approve::Automatic => {
-                        self.approve(&mut store, &journal)?;
-                        ("approved", place)
-                    }
-                }
+                let state = match (stored, settings.run.approve) {
+                    (RunState::Waiting, Approve::Automatic) => self.approve(&mut store, &journal)?,
+                    (state, _) => state,
+                };
+                self.prune(&mut store);
+                (state.name(), place)
             }
         };
         let Journal { run, scorer, input, .. } = journal;
@@ -319,10 +352,19 @@ impl Batch {
         Ok(Report { run, scorer, output, state, resumed_at, seconds: elapsed.as_secs_f64(), summary })
     }
 
-    fn approve(&self, store: &mut Store, journal: &Journal) -> Result<(), BatchError> {
+    /// Has old runs lose their rows; what is left over is for the next time.
+    fn prune(&self, store: &mut Store) {
+        let Settings { model, predictions, .. } = self.settings.as_ref();
+        match store.prune(&model.name, predictions.keep_runs, |_| {}) {
+            Ok(pruned) if pruned.runs.is_empty() => {}
+            Ok(pruned) => info!(runs = pruned.runs.len(), rows = pruned.rows, "old runs lost their rows"),
+            Err(error) => warn!(error = chain(&error), "old runs keep their rows for now"),
+        }
+    }
+
+    fn approve(&self, store: &mut Store, journal: &Journal) -> Result<RunState, BatchError> {
         let (who, reason) = (self.settings.instance.as_str(), "run.approve is automatic");
-        store.approve(&journal.run, who, reason, clock::unix_ms())?;
-        Ok(())
+        Ok(store.approve(&journal.run, who, reason, clock::unix_ms())?.state)
     }
 }
 

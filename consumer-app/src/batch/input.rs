@@ -14,7 +14,7 @@ use std::{
     fs::File,
     io,
     path::{Path, PathBuf},
-    time::UNIX_EPOCH,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use ::csv::ByteRecord;
@@ -67,6 +67,12 @@ pub enum InputError {
         rows: u64,
         /// What is wrong.
         cause: String,
+    },
+    /// It was written to, or replaced, while it was read.
+    #[error("{} was changed while it was read: write an input beside, and rename it", path.display())]
+    Changed {
+        /// Which file.
+        path: PathBuf,
     },
     /// Its columns are not those that the model takes.
     #[error("{} does not fit the model", path.display())]
@@ -145,10 +151,23 @@ impl Fingerprint {
         let unreadable = |source| InputError::Unreadable { path: path.to_owned(), source };
         let path = path.canonicalize().map_err(unreadable)?;
         let metadata = path.metadata().map_err(unreadable)?;
+        // What comes out of a pipe comes out once: it is never the same input again.
         let modified =
-            metadata.modified().map_err(unreadable)?.duration_since(UNIX_EPOCH).unwrap_or_default();
+            if metadata.is_file() { metadata.modified().map_err(unreadable)? } else { SystemTime::now() };
+        let modified = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
         let modified_unix_ns = u64::try_from(modified.as_nanos()).unwrap_or(u64::MAX);
         Ok(Self { path, size_bytes: metadata.len(), modified_unix_ns })
+    }
+}
+
+impl Fingerprint {
+    /// Checks that the file is still the one that this was taken of, when it was read.
+    ///
+    /// # Errors
+    /// [`InputError::Changed`]; never for a pipe.
+    pub fn must_hold(&self) -> Result<(), InputError> {
+        let is_same = !self.path.is_file() || Self::of(&self.path)? == *self;
+        if is_same { Ok(()) } else { Err(InputError::Changed { path: self.path.clone() }) }
     }
 }
 

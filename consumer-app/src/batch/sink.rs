@@ -11,7 +11,7 @@ pub mod files;
 mod parquet;
 pub mod table;
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
@@ -41,6 +41,12 @@ pub enum SinkError {
         /// The name.
         name: String,
     },
+    /// The output would take the place of the input.
+    #[error("output.path {} is the input", path.display())]
+    OverInput {
+        /// The path.
+        path: PathBuf,
+    },
     /// A key stands in two rows.
     #[error("row {row}: {cause}")]
     Duplicate {
@@ -65,7 +71,7 @@ impl SinkError {
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Io { .. } | Self::Store(_) => false,
-            Self::Column { .. } | Self::Duplicate { .. } => true,
+            Self::Column { .. } | Self::OverInput { .. } | Self::Duplicate { .. } => true,
         }
     }
 }
@@ -110,18 +116,6 @@ impl Sink {
         match self {
             Self::Table(table) => table.finish(summary),
             Self::File(file) => file.finish(summary),
-        }
-    }
-
-    /// Gives the run up.
-    ///
-    /// # Errors
-    /// [`SinkError`].
-    pub fn abandon(self, cause: &str) -> Result<(), SinkError> {
-        match self {
-            Self::Table(table) => table.abandon(cause),
-            // Parts are removed with the journal; nobody has seen them.
-            Self::File(_) => Ok(()),
         }
     }
 }

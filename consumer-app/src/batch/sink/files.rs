@@ -60,6 +60,9 @@ impl FileSink {
         (format, path): (FileFormat, &Path),
         schema: &FeatureSchema,
     ) -> Result<Self, SinkError> {
+        if path.canonicalize().is_ok_and(|path| path == journal.input.path) {
+            return Err(SinkError::OverInput { path: path.to_owned() });
+        }
         let columns = FileColumns::new(&journal, schema)?;
         let failed = |source| cannot(work.folder(), source);
         work.drop_parts(journal.parts).map_err(failed)?;

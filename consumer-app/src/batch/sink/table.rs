@@ -95,8 +95,4 @@ impl TableSink {
         self.store.finish(&self.run, &json, modelcast::clock::unix_ms())?;
         Ok(())
     }
-
-    pub(super) fn abandon(mut self, cause: &str) -> Result<(), SinkError> {
-        Ok(self.store.abandon(&self.run, cause, modelcast::clock::unix_ms())?)
-    }
 }

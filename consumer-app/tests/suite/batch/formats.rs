@@ -153,3 +153,34 @@ fn a_run_that_is_approved_automatically_is_served_at_once() {
     let summary: serde_json::Value = serde_json::from_str(&approved.summary.unwrap()).unwrap();
     assert_eq!(summary, report["summary"]);
 }
+
+#[test]
+fn a_byte_order_mark_line_ends_and_no_rows_at_all_do_not_matter() {
+    let place = Place::new(Data::Houses, INPUT);
+    let rows = Data::Houses.rows(30);
+    place.write_csv("in.csv", &rows);
+    let text = std::fs::read_to_string(place.path("in.csv")).unwrap();
+    std::fs::write(place.path("in.csv"), format!("\u{feff}{}", text.replace('\n', "\r\n"))).unwrap();
+    place.run(&["--output", "out.csv", "--once", "--json"]).report();
+    must_be(&read_csv(&place.path("out.csv")), &Data::Houses.predictions(&rows));
+    std::fs::write(place.path("in.csv"), text.lines().next().unwrap()).unwrap();
+    for output in ["out.csv", "out.parquet"] {
+        let report = place.run(&["--output", output, "--once", "--json"]).report();
+        assert_eq!(report["summary"]["rows"], 0);
+    }
+    assert_eq!(read_parquet(&place.path("out.parquet")), []);
+    let text = std::fs::read_to_string(place.path("out.csv")).unwrap();
+    assert_eq!(text, "key,model,version,digest,run,sale_price\n");
+}
+
+#[test]
+fn old_runs_lose_their_rows_after_a_new_one() {
+    let place = Place::new(Data::Houses, &format!("{INPUT}[predictions]\nkeep_runs = 2\n"));
+    place.write_csv("in.csv", &Data::Houses.rows(5));
+    for _ in 0..3 {
+        place.run(&["--once", "--json"]).report();
+    }
+    let runs = Store::open(&place.store()).unwrap().runs(None, 9).unwrap();
+    let states: Vec<_> = runs.iter().map(|run| run.state.name()).collect();
+    assert_eq!(states, ["waiting", "waiting", "pruned"]);
+}

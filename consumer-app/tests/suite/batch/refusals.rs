@@ -1,11 +1,12 @@
 //! Rows that fail, inputs that do not fit, and what is left of the runs that they end.
 
-use std::fs;
+use std::{fs, io::Write as _};
 
 use consumer_app::predictions::{run::RunState, store::Store};
 use serde_json::json;
 
 use super::place::{Data, Ended, Place, Rows, id, must_be, read_csv};
+use crate::fixture::until;
 
 const INPUT: &str = "[input]\npath = \"in.csv\"\nkey = \"id\"\n";
 
@@ -180,4 +181,28 @@ fn a_file_that_is_not_there_or_no_parquet_is_named() {
     assert!(ended.error(64).contains("input.path"), "{}", ended.log);
     let ended = place.run(&["--inputs", "in.txt"]);
     assert_eq!(ended.code, Some(2), "{}", ended.log);
+}
+
+#[test]
+fn an_output_does_not_take_the_place_of_the_input() {
+    let place = place_of(Data::Houses, &Data::Houses.rows(3), "");
+    let before = fs::read(place.path("in.csv")).unwrap();
+    let ended = place.run(&["--output", "./in.csv", "--once"]);
+    assert!(ended.error(4).contains("is the input"), "{}", ended.log);
+    assert_eq!(fs::read(place.path("in.csv")).unwrap(), before);
+}
+
+#[test]
+fn an_input_that_is_written_to_while_it_is_read_ends_the_run() {
+    let place = place_of(Data::Houses, &Data::Houses.rows(150_000), "[run]\ncommit_rows = 1\n");
+    let mut command = place.command(&["--output", "out.csv", "--once"]);
+    let log = fs::File::create(place.path("log")).unwrap();
+    let mut child = command.stderr(log).spawn().unwrap();
+    until("a part", || place.path("state/batch-1/batch/parts/00000000").exists().then_some(()));
+    let mut input = fs::File::options().append(true).open(place.path("in.csv")).unwrap();
+    input.write_all(b"\n").unwrap();
+    let code = child.wait().unwrap().code();
+    let log = fs::read_to_string(place.path("log")).unwrap();
+    assert_eq!((code, log.contains("was changed while it was read")), (Some(4), true), "{log}");
+    assert!(!place.path("out.csv").exists());
 }

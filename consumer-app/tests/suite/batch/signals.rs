@@ -93,6 +93,24 @@ fn a_run_that_is_given_up_is_given_up_in_the_store_too() {
     );
 }
 
+/// What a process leaves that dies after the store has the whole run, and before it could forget it.
+#[test]
+fn a_run_that_the_store_has_whole_is_not_made_again() {
+    let place = Place::new(Data::Houses, &format!("{INPUT}{SETTINGS}"));
+    let rows = Data::Houses.rows(150_000);
+    place.write_csv("in.csv", &rows);
+    let mut child = place.command(&["--once"]).stdout(Stdio::null()).stderr(log(&place)).spawn().unwrap();
+    let left = until("a journal", || journal(&place));
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let path = place.path("state/batch-1/batch/journal.json");
+    fs::write(path, serde_json::to_vec(&left).unwrap()).unwrap();
+    let report = place.run(&["--once", "--json"]).report();
+    assert_eq!((&report["run"], &report["state"]), (&left["run"], &json!("waiting")));
+    assert_eq!(report["summary"]["rows"], 150_000);
+    assert_eq!(Store::open(&place.store()).unwrap().runs(None, 9).unwrap().len(), 1);
+    assert!(journal(&place).is_none());
+}
+
 #[test]
 fn two_processes_do_not_share_a_state_folder() {
     let place = Place::new(Data::Houses, &format!("{INPUT}[run]\nwhen = \"live\"\n"));
