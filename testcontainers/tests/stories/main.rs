@@ -19,6 +19,7 @@
 mod acks_cut;
 mod admission;
 mod auto_created_topic;
+mod batch_versions;
 mod broker_restart;
 mod brokers_gone;
 mod committed_survives;
