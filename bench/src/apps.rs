@@ -74,7 +74,7 @@ impl Drop for App {
 }
 
 /// A program of the same build as this one.
-fn beside(name: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn beside(name: &str) -> anyhow::Result<PathBuf> {
     let folder = std::env::current_exe()?;
     Ok(folder.parent().context("this program is in no folder")?.join(name))
 }

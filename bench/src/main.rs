@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark's figures go to stdout")]
 
 mod apps;
+mod batch;
 mod broker;
 mod live;
 mod made_up;
@@ -20,12 +21,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// How fast a file is scored offline, beside parsing it and doing nothing with it.
+    Batch(batch::Args),
     /// From before an announcement is sent to the first HTTP answer that names it, on the slower of two apps.
     Live(live::Args),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
+        Command::Batch(args) => batch::run(&args),
         Command::Live(args) => live::run(&args),
     }
 }
