@@ -4,7 +4,8 @@
 //! into predictions. A [`Decoder`] makes a model from an artifact, and [`Decoders`] is the open list of them: an
 //! application adds its own formats beside [`glm`]. [`recompute`] holds a model to its golden rows.
 //!
-//! In reading order: [`row`], [`model`], [`decoder`], [`glm`], [`check`], [`prediction`].
+//! In reading order: [`row`], [`model`], [`decoder`], [`glm`], [`check`], [`prediction`]; [`codec`] reads and writes an
+//! application's records.
 //!
 //! # Invariants
 //! * A row is as wide as the schema has features; numbers stand as they are, categories as their index.
@@ -50,6 +51,7 @@
 //! ```
 
 pub mod check;
+pub mod codec;
 pub mod decoder;
 pub mod glm;
 pub mod model;
