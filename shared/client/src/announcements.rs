@@ -132,6 +132,11 @@ impl AnnouncementLog {
         &self.fold
     }
 
+    /// The time of the youngest record that was read, Unix milliseconds; the last one's, since brokers stamp them.
+    pub(crate) fn youngest_unix_ms(&self) -> Option<i64> {
+        self.read.youngest_unix_ms
+    }
+
     fn take(&mut self, read: Read) -> Look {
         let record = match read {
             Read::Record(record) => record,

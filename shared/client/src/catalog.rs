@@ -2,6 +2,8 @@
 //!
 //! Needs no private key. Changes nothing.
 
+mod champions;
+
 use std::{
     collections::VecDeque,
     fs::File,
@@ -22,6 +24,7 @@ use modelcast_protocol::{
     topic,
 };
 
+pub use self::champions::Champion;
 use crate::{
     admission::Policy,
     announcements::{AnnouncementLog, Look},

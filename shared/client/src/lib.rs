@@ -6,7 +6,8 @@
 //! application links no Kafka, and has [`LoadedModel::embedded`] and [`LiveModel::fixed`].
 //!
 //! In reading order: [`slot`] and [`live`] are what predictions see; [`admission`] is the gate before them;
-//! [`subscribe`] brings versions there; [`publish`] sends them; [`catalog`] and [`fleet`] read what is there.
+//! [`subscribe`] brings versions there; [`publish`] sends them; [`catalog`] and [`fleet`] read what is there; [`pipe`]
+//! takes an application's own records from topic to topic.
 //!
 //! # Invariants
 //! * A prediction uses one snapshot: model, version and digest in one `Arc`.
@@ -31,6 +32,8 @@ pub mod fleet;
 mod kafka;
 pub mod live;
 pub mod loaded;
+#[cfg(feature = "kafka")]
+pub mod pipe;
 #[cfg(feature = "kafka")]
 pub mod publish;
 pub mod settings;

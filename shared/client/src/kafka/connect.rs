@@ -45,6 +45,10 @@ pub(crate) enum Purpose {
     Produce,
     /// Topics and their settings.
     Administer,
+    /// Records of an application's own, as a member of a group.
+    Join,
+    /// The same going out.
+    Deliver,
 }
 
 /// The configuration for one purpose: our defaults, the operator's properties, then what the protocol relies on.
@@ -77,6 +81,18 @@ pub(crate) fn config(kafka: &KafkaSettings, purpose: Purpose) -> ClientConfig {
             config.set("linger.ms", "0").set("message.timeout.ms", "20000");
             config.set("queue.buffering.max.kbytes", "32768");
         }
+        Purpose::Join => {
+            config.set("fetch.queue.backoff.ms", "10").set("queued.max.messages.kbytes", "16384");
+            // What the lag is known by.
+            config.set("statistics.interval.ms", "1000");
+        }
+        Purpose::Deliver => {
+            // A flush does not cut a linger short; records of one batch come within microseconds of each other.
+            config.set("linger.ms", "2").set("batch.num.messages", "10000");
+            config.set("queue.buffering.max.kbytes", "65536").set("message.timeout.ms", "20000");
+            // As the Java clients place a key.
+            config.set("partitioner", "murmur2_random");
+        }
         Purpose::Administer => {}
     }
     for (key, value) in &kafka.properties {
@@ -95,8 +111,15 @@ pub(crate) fn config(kafka: &KafkaSettings, purpose: Purpose) -> ClientConfig {
             config.set("auto.offset.reset", "error").set("enable.partition.eof", "true");
             config.set("check.crcs", "true").set("isolation.level", "read_uncommitted");
         }
-        Purpose::Produce => {
+        Purpose::Produce | Purpose::Deliver => {
             config.set("enable.idempotence", "true").set("acks", "all");
+        }
+        Purpose::Join => {
+            config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
+            config.set("check.crcs", "true").set("isolation.level", "read_committed");
+            // Who knows what it owns hands over single partitions, and goes on with the others.
+            config.set("partition.assignment.strategy", "cooperative-sticky");
+            config.set("group.protocol", "classic");
         }
         Purpose::Administer => {}
     }
@@ -118,7 +141,7 @@ impl ClientContext for Quiet {
 }
 
 /// Under a target of its own, as rdkafka's does it: `--log warn,librdkafka=debug` shows it.
-fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
             warn!(target: "librdkafka", facility, "{message}");

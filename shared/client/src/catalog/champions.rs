@@ -1,0 +1,160 @@
+//! Which version was champion since when: for scoring records of the past.
+//!
+//! An announcement took force when the broker appended its record, not when its author says. Housekeeping copies and
+//! cuts records; the audit topic keeps copies of what was committed. So of all records of one announcement the earliest
+//! time counts, and the hash chain tells which announcements belong to the history.
+//!
+//! # Invariants
+//! * Only what is in force, and what its chain of predecessors names, is believed.
+
+use std::{collections::HashMap, time::Instant};
+
+use modelcast_protocol::{
+    Digest, Generation, ModelName,
+    announcement::{self, Announcement},
+    desired::VersionEntry,
+    fold::Step,
+    topic,
+};
+
+use super::{Catalog, LOG_DEADLINE, blocking};
+use crate::{
+    announcements::{AnnouncementLog, Look},
+    kafka::{
+        KafkaError,
+        connect::Purpose,
+        reader::{From, Read, Reader, Record},
+    },
+};
+
+/// Most announcements of one model that are kept: at some kilobytes each, a minute's rollback for two years.
+const ANNOUNCEMENTS_MAX: usize = 100_000;
+
+/// A version that became champion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Champion {
+    /// When the broker appended the announcement, Unix milliseconds.
+    pub since_unix_ms: i64,
+    /// The generation of that announcement.
+    pub generation: Generation,
+    /// Which version; `None` where this program does not understand the announcement.
+    pub version: Option<VersionEntry>,
+}
+
+impl Catalog {
+    /// Which version was champion since when, oldest first, from the announcements and the audit topic. A new one
+    /// begins only where the version differs from the one before.
+    ///
+    /// # Errors
+    /// [`KafkaError`] when the topics cannot be read.
+    pub async fn champions(&self, model: &ModelName) -> Result<Vec<Champion>, KafkaError> {
+        let (catalog, model) = (self.clone(), model.clone());
+        blocking("reading the history", move || {
+            let mut found = Found { model, by_digest: HashMap::new(), overflow: false };
+            let newest = catalog.read_log(&mut found)?;
+            catalog.read_audit(&mut found)?;
+            found.champions(newest)
+        })
+        .await
+    }
+
+    /// Takes in what took force; gives the digest of what is in force.
+    fn read_log(&self, found: &mut Found) -> Result<Option<Digest>, KafkaError> {
+        let mut log = AnnouncementLog::open(&self.kafka, &self.keys, Purpose::Scan)?;
+        let deadline = Instant::now() + LOG_DEADLINE;
+        loop {
+            match log.look_until(deadline)? {
+                Look::End => break,
+                Look::Record(Step::TookForce(of)) if of == found.model => {
+                    if let Some(now) = log.fold().in_force(&of) {
+                        found.take(now.announcement.clone(), log.youngest_unix_ms());
+                    }
+                }
+                Look::Record(_) | Look::Nothing => {}
+            }
+        }
+        Ok(log.fold().in_force(&found.model).map(|now| now.announcement.digest))
+    }
+
+    fn read_audit(&self, found: &mut Found) -> Result<(), KafkaError> {
+        let topic = topic::audit(&self.kafka.namespace);
+        let reader =
+            Reader::open(&self.kafka, Purpose::Scan, &topic.name, topic.partitions, From::Beginning)?;
+        let deadline = Instant::now() + LOG_DEADLINE;
+        while let Read::Record(Record { key, value, at_unix_ms, .. }) = reader.read_until(deadline)? {
+            if key != found.model.as_str().as_bytes() {
+                continue;
+            }
+            // What does not verify is as if it were not there.
+            if let Ok(announcement) = announcement::open(&value.unwrap_or_default(), &self.keys)
+                && announcement.frame.namespace == self.kafka.namespace
+                && announcement.frame.model == found.model
+            {
+                found.take(announcement, at_unix_ms);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Announcements of one model, each once, at its earliest time.
+struct Found {
+    model: ModelName,
+    by_digest: HashMap<Digest, Entry>,
+    overflow: bool,
+}
+
+struct Entry {
+    since_unix_ms: i64,
+    generation: Generation,
+    recent: Vec<Digest>,
+    version: Option<VersionEntry>,
+}
+
+impl Found {
+    fn take(&mut self, announcement: Announcement, at_unix_ms: Option<i64>) {
+        let Some(at_unix_ms) = at_unix_ms else { return };
+        if let Some(before) = self.by_digest.get_mut(&announcement.digest) {
+            before.since_unix_ms = before.since_unix_ms.min(at_unix_ms);
+            return;
+        }
+        if self.by_digest.len() >= ANNOUNCEMENTS_MAX {
+            self.overflow = true;
+            return;
+        }
+        let version = announcement.body.ok().and_then(|mut state| {
+            let place = state.versions.iter().position(|entry| entry.version == state.champion)?;
+            Some(state.versions.swap_remove(place))
+        });
+        let (generation, recent) = (announcement.frame.generation, announcement.frame.recent);
+        let entry = Entry { since_unix_ms: at_unix_ms, generation, recent, version };
+        self.by_digest.insert(announcement.digest, entry);
+    }
+
+    /// From what is in force back along the chain.
+    fn champions(mut self, newest: Option<Digest>) -> Result<Vec<Champion>, KafkaError> {
+        if self.overflow {
+            let what = format!("the history of {}", self.model);
+            let cause = format!("it has more than {ANNOUNCEMENTS_MAX} announcements");
+            return Err(KafkaError::Refused { what, cause });
+        }
+        let mut newest_first = Vec::new();
+        let mut next = newest.and_then(|digest| self.by_digest.remove(&digest));
+        while let Some(entry) = next {
+            // The nearest predecessor that was found: one whose copy is missing is passed over.
+            next = entry.recent.iter().rev().find_map(|digest| self.by_digest.remove(digest));
+            newest_first.push(entry);
+        }
+        let mut champions: Vec<Champion> = Vec::new();
+        for Entry { since_unix_ms, generation, version, .. } in newest_first.into_iter().rev() {
+            let is_same = |before: &Champion| {
+                let manifest = |version: &Option<VersionEntry>| version.as_ref().map(|entry| entry.manifest);
+                manifest(&before.version) == manifest(&version)
+            };
+            if !champions.last().is_some_and(is_same) {
+                champions.push(Champion { since_unix_ms, generation, version });
+            }
+        }
+        Ok(champions)
+    }
+}
