@@ -14,6 +14,7 @@ use crate::{
     batch::args::BatchArgs,
     predictions::verbs::args::PredictionsArgs,
     settings::{Overrides, Source},
+    stream::args::StreamArgs,
 };
 
 /// Serve live models over HTTP: the Open Inference Protocol, metrics and a page per model.
@@ -40,6 +41,8 @@ pub enum Command {
     /// Score a file of any size: CSV or Parquet in; out to a table, CSV or Parquet.
     #[command(after_help = crate::batch::args::EXIT_CODES)]
     Batch(BatchArgs),
+    /// Score records from one topic into another, exactly once, until a signal ends it.
+    Stream(StreamArgs),
     /// Print a completion script for a shell.
     Completions {
         /// Which shell.

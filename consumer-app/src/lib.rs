@@ -7,7 +7,8 @@
 //! In reading order: [`cli`] and [`settings`] say what is wanted; [`app`] is the story; [`feed`] brings the models and
 //! [`served`] holds them; [`server`], [`router`] and [`body`] take requests in; [`oip`] and [`grpc`] answer programs
 //! and [`page`] people; [`status`], [`events`] and [`metrics`] say how it goes; [`refusal`] is every way not to answer.
-//! Beside what is live, [`predictions`] keeps and serves what a batch job scored.
+//! Beside what is live, [`batch`] scores files, [`predictions`] keeps and serves what it scored, and [`stream`] scores
+//! records from topic to topic.
 //!
 //! # Invariants
 //! * One request uses one snapshot from start to end: no answer mixes two versions.
@@ -36,4 +37,5 @@ pub mod served;
 pub mod server;
 pub mod settings;
 pub mod status;
+pub mod stream;
 mod tls;

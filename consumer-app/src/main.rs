@@ -14,17 +14,22 @@ use consumer_app::{
     cli::{Cli, Command, CommonArgs, LogFormat, ServeArgs},
     predictions::verbs,
     settings::Settings,
+    stream::{self, StreamError, args::StreamArgs, settings::StreamSettings},
 };
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
 const DEFAULT_CONFIG: &str = "config/consumer-app.toml";
 const DEFAULT_BATCH_CONFIG: &str = "config/batch.toml";
+const STREAM_CONFIG: &str = "config/stream.toml";
 /// Work that does not end by itself, such as a download, is left behind after this.
 const RUNTIME_DEADLINE: Duration = Duration::from_secs(2);
 
 /// How long clients that close may hold up the end, where a broker is gone.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
+
+/// The same for a member of a group, which tells the others that it leaves.
+const LEAVE_DEADLINE: Duration = Duration::from_secs(5);
 
 const FAILED: u8 = 1;
 const STOPPED: u8 = 3;
@@ -55,6 +60,12 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error),
         },
+        Command::Stream(args) => {
+            match run_stream(&args, matches.subcommand_matches("stream").unwrap_or(&matches)) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => failed(&error),
+            }
+        }
     }
 }
 
@@ -82,6 +93,22 @@ fn say_report(report: &Report, json: bool) {
     if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
         info!("nobody reads standard output");
     }
+}
+
+fn run_stream(args: &StreamArgs, matches: &ArgMatches) -> anyhow::Result<()> {
+    start_log(&args.common)?;
+    let settings =
+        StreamSettings::read(args.common.config_file(STREAM_CONFIG).as_deref(), args.overrides(matches))
+            .map_err(StreamError::from)?;
+    info!(version = env!("CARGO_PKG_VERSION"), instance = %settings.instance, "consumer-app stream starts");
+    for (key, value, source) in &settings.shown {
+        info!(key, value, source = source.name(), "setting");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ran = runtime.block_on(stream::run(settings, |address| say_listening("http", address)));
+    runtime.shutdown_timeout(RUNTIME_DEADLINE);
+    modelcast::wait_until_closed(LEAVE_DEADLINE);
+    Ok(ran?)
 }
 
 fn serve(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<()> {
@@ -128,7 +155,8 @@ fn failed(error: &anyhow::Error) -> ExitCode {
         "error: {}",
         error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
     );
-    let is_settings = error.downcast_ref::<AppError>().is_some_and(AppError::is_settings);
+    let is_settings = error.downcast_ref::<AppError>().is_some_and(AppError::is_settings)
+        || error.downcast_ref::<StreamError>().is_some_and(StreamError::is_settings);
     let batch = error.downcast_ref::<BatchError>();
     ExitCode::from(match batch {
         _ if is_settings => SETTINGS_WRONG,

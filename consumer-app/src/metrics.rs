@@ -24,7 +24,8 @@ use crate::{
     status::role_name,
 };
 
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The form of the answer.
+pub(crate) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Reads the models at each scrape.
 #[derive(Debug)]

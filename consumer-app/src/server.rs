@@ -97,6 +97,25 @@ pub async fn serve(
     Ok(())
 }
 
+/// Serves these routes alone until `stop` is ready, without TLS and under the limits of the settings: for programs that
+/// answer nobody but whoever watches them.
+pub(crate) async fn serve_routes(
+    listener: TcpListener,
+    routes: Router,
+    http: &HttpSettings,
+    stop: impl Future<Output = ()> + Send + 'static,
+) {
+    let listener = CappedListener::new(listener, http);
+    let (builder, handshake_max) = (builder(http), seconds(http.header_timeout_seconds));
+    let service = Arc::new(Service { builder, tls: None, handshake_max, routes });
+    let connections = GracefulShutdown::new();
+    accept_until(stop, &listener, &service, &connections).await;
+    drop(listener);
+    if timeout(seconds(http.drain_timeout_seconds), connections.shutdown()).await.is_err() {
+        warn!("requests were still under way at the deadline");
+    }
+}
+
 /// Ready at the first SIGTERM or SIGINT.
 ///
 /// # Errors

@@ -1,0 +1,298 @@
+//! From a batch of records to predictions and dead letters: decode, encode, predict, write.
+//!
+//! Does not choose the version (see `versions`), and does not send anything.
+//!
+//! # Invariants
+//! * Each record gives exactly one: its prediction, its tombstone, or its dead letter.
+//! * What a record holds ends in one of them, never in an error of the batch.
+//! * A prediction names the model that made it, in the same record.
+
+use std::{borrow::Cow, error::Error, time::Instant};
+
+use modelcast::{
+    LoadedModel,
+    pipe::{Destination, Headers, Incoming, Outgoing, RECORD_MAX_BYTES},
+};
+use modelcast_models::{
+    RowEncoder,
+    codec::{Format, Prediction},
+    label,
+};
+use modelcast_protocol::schema::FeatureKind;
+use ndarray::{ArrayView2, ArrayViewMut2};
+
+use super::settings::StreamSection;
+use crate::served::ServedModel;
+
+/// Most warnings that a prediction carries; a last one then says how many more there are.
+const WARNINGS_MAX: usize = 16;
+/// Most of a cause that a dead letter carries.
+const CAUSE_MAX_CHARS: usize = 500;
+
+const CONTENT_TYPE: &str = "content-type";
+
+/// How records are read and written.
+#[derive(Debug, Clone)]
+pub(super) struct Scorer {
+    input: String,
+    format: Format,
+    output_format: Format,
+    record_max_bytes: usize,
+}
+
+/// What a batch became, in its order.
+#[derive(Default)]
+pub(super) struct Scored<'a> {
+    places: Vec<Option<Outgoing<'a>>>,
+    pub(super) predicted: u64,
+    pub(super) tombstones: u64,
+    pub(super) dead: u64,
+}
+
+/// The rows of a batch that one version scores.
+struct Rows<'a, 'b> {
+    model: &'b LoadedModel,
+    /// Place in the batch, and the record.
+    records: Vec<(usize, &'a Incoming)>,
+    values: Vec<f64>,
+}
+
+impl Scorer {
+    pub(super) fn new(stream: &StreamSection) -> Self {
+        Self {
+            input: stream.input.clone(),
+            format: stream.format,
+            output_format: stream.output_format,
+            record_max_bytes: stream.record_max_bytes,
+        }
+    }
+
+    /// Scores those of `batch` that stand at `places` with one version.
+    pub(super) fn score<'a>(
+        &self,
+        batch: &'a [Incoming],
+        places: impl IntoIterator<Item = usize>,
+        model: &LoadedModel,
+        served: &ServedModel,
+        scored: &mut Scored<'a>,
+    ) {
+        let started = Instant::now();
+        let mut rows = Rows { model, records: Vec::new(), values: Vec::new() };
+        let mut row = Vec::new();
+        for place in places {
+            let Some(record) = batch.get(place) else { continue };
+            let Some(value) = &record.value else {
+                scored.tombstones += 1;
+                scored.put(place, self.tombstone(record, model));
+                continue;
+            };
+            match self.encode(record, value, model.encoder(), &mut row) {
+                Ok(()) => {
+                    rows.records.push((place, record));
+                    rows.values.extend_from_slice(&row);
+                }
+                Err(cause) => self.bury(place, record, Some(model), &cause, scored),
+            }
+        }
+        self.predict(&rows, served, started, scored);
+    }
+
+    /// Makes a dead letter of the record at `place`: its value as it came, with the cause.
+    pub(super) fn bury<'a>(
+        &self,
+        place: usize,
+        record: &'a Incoming,
+        model: Option<&LoadedModel>,
+        cause: &str,
+        scored: &mut Scored<'a>,
+    ) {
+        let shown: String = cause.chars().take(CAUSE_MAX_CHARS).collect();
+        let headers = record.headers.clone();
+        let headers = match model {
+            Some(model) => named(headers, model),
+            None => headers,
+        };
+        let headers = headers
+            .with("modelcast-dead-cause", shown.as_bytes())
+            .with("modelcast-dead-topic", self.input.as_bytes())
+            .with("modelcast-dead-partition", record.partition.to_string().as_bytes())
+            .with("modelcast-dead-offset", record.offset.to_string().as_bytes());
+        let value = record.value.as_deref().map(Cow::Borrowed);
+        let mut letter = outgoing(Destination::DeadLetters, record, value, headers);
+        if letter.bytes() > RECORD_MAX_BYTES {
+            // A topic that nobody set up for it takes no such record. Topic, partition and offset still say where it is.
+            letter.headers = Headers::new()
+                .with("modelcast-dead-cause", shown.as_bytes())
+                .with("modelcast-dead-topic", self.input.as_bytes())
+                .with("modelcast-dead-partition", record.partition.to_string().as_bytes())
+                .with("modelcast-dead-offset", record.offset.to_string().as_bytes())
+                .with("modelcast-dead-left-out", b"key, value and headers: too large for a dead letter");
+            (letter.key, letter.value) = (None, None);
+        }
+        scored.dead += 1;
+        scored.put(place, letter);
+    }
+
+    fn tombstone<'a>(&self, record: &'a Incoming, model: &LoadedModel) -> Outgoing<'a> {
+        outgoing(Destination::Output, record, None, named(record.headers.clone(), model))
+    }
+
+    fn encode(
+        &self,
+        record: &Incoming,
+        value: &[u8],
+        encoder: &RowEncoder,
+        row: &mut Vec<f64>,
+    ) -> Result<(), String> {
+        let format = match record.headers.text(CONTENT_TYPE) {
+            Some(text) => Format::of_content_type(&text)
+                .ok_or_else(|| format!("the content-type {text:?} is neither JSON nor MessagePack"))?,
+            None => self.format,
+        };
+        let fields = format.decode(value, self.record_max_bytes).map_err(|error| error.to_string())?;
+        encoder.encode_row(fields.values(), row).map_err(|error| error.to_string())
+    }
+
+    fn predict<'a>(&self, rows: &Rows<'a, '_>, served: &ServedModel, started: Instant, to: &mut Scored<'a>) {
+        let (width, outputs) = (rows.model.encoder().width(), rows.model.model().outputs());
+        let count = rows.records.len();
+        let mut predictions = vec![0.0; count * outputs];
+        let all_well = match (
+            ArrayView2::from_shape((count, width), &rows.values),
+            ArrayViewMut2::from_shape((count, outputs), &mut predictions),
+        ) {
+            (Ok(from), Ok(into)) => rows.model.predict_batch(from, into).is_ok(),
+            _ => false,
+        };
+        let mut good = Vec::with_capacity(predictions.len());
+        let each = rows.values.chunks_exact(width.max(1)).zip(predictions.chunks_exact_mut(outputs.max(1)));
+        for (&(place, record), (row, prediction)) in rows.records.iter().zip(each) {
+            // Where one of the batch fails, each is asked alone: the same bits, and the one at fault is known.
+            let done = if all_well { Ok(()) } else { rows.model.predict(row, prediction) };
+            let written = match done {
+                Ok(()) => self.write(record, row, prediction, rows.model),
+                Err(error) => Err(with_causes(&error)),
+            };
+            match written {
+                Ok(outgoing) => {
+                    good.extend_from_slice(prediction);
+                    to.predicted += 1;
+                    to.put(place, outgoing);
+                }
+                Err(cause) => {
+                    served.failed(1);
+                    self.bury(place, record, Some(rows.model), &cause, to);
+                }
+            }
+        }
+        served.answered(&good, outputs, started.elapsed());
+    }
+
+    fn write<'a>(
+        &self,
+        record: &'a Incoming,
+        row: &[f64],
+        prediction: &[f64],
+        model: &LoadedModel,
+    ) -> Result<Outgoing<'a>, String> {
+        let schema = model.schema();
+        let named_outputs = || schema.outputs.iter().zip(prediction);
+        let outputs: Vec<_> = named_outputs().map(|(output, &value)| (output.name.as_str(), value)).collect();
+        let labels: Vec<_> = named_outputs()
+            .filter_map(|(output, &value)| Some((output.name.as_str(), label(&output.kind, value)?)))
+            .collect();
+        let warnings = warnings(row, model.encoder());
+        let prediction = Prediction { outputs: &outputs, labels: &labels, warnings: &warnings };
+        let value = self.output_format.encode(&prediction).map_err(|error| error.to_string())?;
+        let headers = named(record.headers.clone(), model)
+            .with(CONTENT_TYPE, self.output_format.content_type().as_bytes());
+        let outgoing = outgoing(Destination::Output, record, Some(Cow::Owned(value)), headers);
+        match outgoing.bytes() {
+            fitting if fitting <= RECORD_MAX_BYTES => Ok(outgoing),
+            large => Err(format!("its prediction takes {large} bytes, and {RECORD_MAX_BYTES} is the most")),
+        }
+    }
+}
+
+impl<'a> Scored<'a> {
+    pub(super) fn of(count: usize) -> Self {
+        Self { places: std::iter::repeat_with(|| None).take(count).collect(), ..Self::default() }
+    }
+
+    fn put(&mut self, place: usize, outgoing: Outgoing<'a>) {
+        if let Some(to) = self.places.get_mut(place) {
+            *to = Some(outgoing);
+        }
+    }
+
+    /// The records to deliver, in the order of the batch.
+    pub(super) fn into_records(self) -> Vec<Outgoing<'a>> {
+        self.places.into_iter().flatten().collect()
+    }
+}
+
+/// Whatever was there before: key, timestamp and headers are the input's.
+fn outgoing<'a>(
+    to: Destination,
+    record: &'a Incoming,
+    value: Option<Cow<'a, [u8]>>,
+    headers: Headers,
+) -> Outgoing<'a> {
+    Outgoing {
+        to,
+        from_partition: record.partition,
+        key: record.key.as_deref(),
+        value,
+        at_unix_ms: record.at_unix_ms,
+        headers,
+    }
+}
+
+fn named(headers: Headers, model: &LoadedModel) -> Headers {
+    headers
+        .with("modelcast-model", model.name().as_str().as_bytes())
+        .with("modelcast-version", model.version().to_string().as_bytes())
+        .with("modelcast-digest", model.digest().to_string().as_bytes())
+        .with("modelcast-generation", model.generation().to_string().as_bytes())
+}
+
+/// Values outside the range seen in training, and categories that were not seen in it.
+fn warnings(row: &[f64], encoder: &RowEncoder) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut more = 0_usize;
+    for (feature, &value) in encoder.schema().features.iter().zip(row) {
+        let name = &feature.name;
+        let warning = match &feature.kind {
+            FeatureKind::Numeric(numeric) => {
+                let outside = numeric.range.filter(|(low, high)| !(*low..=*high).contains(&value));
+                outside.map(|(low, high)| {
+                    format!("{name} = {value} is outside of {low} to {high}, seen in training")
+                })
+            }
+            FeatureKind::Categorical(categorical) => {
+                let known = u32::try_from(categorical.categories.len()).map_or(f64::INFINITY, f64::from);
+                (value >= known)
+                    .then(|| format!("{name} has a category not seen in training, taken as other"))
+            }
+        };
+        match warning {
+            Some(warning) if found.len() < WARNINGS_MAX => found.push(warning),
+            Some(_) => more += 1,
+            None => {}
+        }
+    }
+    if more > 0 {
+        found.push(format!("and {more} more warnings"));
+    }
+    found
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
+}
