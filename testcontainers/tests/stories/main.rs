@@ -45,6 +45,7 @@ mod rollback;
 mod security;
 mod slow_network;
 mod stopped_publisher;
+mod stream;
 #[path = "../support/mod.rs"]
 mod support;
 mod swap_under_load;

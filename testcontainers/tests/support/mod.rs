@@ -10,6 +10,7 @@
 
 pub(crate) mod app;
 pub(crate) mod bulk;
+pub(crate) mod flow;
 pub(crate) mod held;
 pub(crate) mod linear;
 pub(crate) mod part;

@@ -100,7 +100,7 @@ impl Scene {
     }
 
     /// The sections that all programs have.
-    fn common(&self, signs: bool) -> String {
+    pub(crate) fn common(&self, signs: bool) -> String {
         let KafkaSettings { bootstrap_servers, namespace, .. } = &self.kafka;
         let keys = self.shown("keys");
         let signing = if signs { format!("signing = \"{keys}/team.key.pem\"\n") } else { String::new() };

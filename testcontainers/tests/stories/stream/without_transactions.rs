@@ -1,0 +1,62 @@
+//! Where the broker takes no transactions a stream says so, and what to do; or goes on at least once, as the settings say.
+
+use modelcast_testcontainers::Kafka;
+
+use crate::support::flow::{Flow, Sent};
+use crate::support::{linear, runtime, wait_for};
+
+const MODEL: &str = "price";
+
+#[test]
+fn wrong_topics_end_a_stream_with_the_command_that_mends_it() {
+    let flow = Flow::new("wrong-topics", MODEL, 1);
+    let runtime = runtime();
+    let publisher = runtime.block_on(flow.scene.publisher());
+    runtime.block_on(linear::publish(&publisher, linear::request(MODEL, 2.0)));
+    let namespace = flow.scene.kafka.namespace.to_string();
+    let rows = [
+        (
+            flow.topic("out"),
+            "nowhere".to_owned(),
+            "topic nowhere is missing; create it with `kafka-topics.sh",
+        ),
+        (flow.topic("out"), flow.topic("in"), "stream.output"),
+        (flow.topic("in"), format!("{namespace}.announcements"), "it is an internal topic"),
+    ];
+    for (place, (was, is, word)) in rows.iter().enumerate() {
+        let name = format!("member-{place}");
+        let config = flow.configure(&name, "");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, text.replace(&format!("\"{was}\""), &format!("\"{is}\""))).unwrap();
+        let mut member = flow.start(&name);
+        wait_for("it to end", || (!member.running.runs()).then_some(()));
+        assert_eq!(member.running.child().wait().unwrap().code(), Some(64), "{}", member.log());
+        assert!(member.log().contains(word), "{word:?} is not in: {}", member.log());
+    }
+}
+
+#[test]
+fn at_least_once_is_said_and_does_without_transactions() {
+    let flow = Flow::on_its_own(Kafka::shared(), "at-least-once", MODEL, 2);
+    let runtime = runtime();
+    let publisher = runtime.block_on(flow.scene.publisher());
+    runtime.block_on(linear::publish(&publisher, linear::request(MODEL, 2.0)));
+    let record = |number: usize| Sent {
+        partition: i32::try_from(number % 2).unwrap(),
+        key: Some(number.to_string()),
+        value: Some(format!("{{\"area\": {number}}}").into_bytes()),
+        ..Sent::default()
+    };
+    flow.send(&(0..1_000).map(record).collect::<Vec<_>>());
+    let member = flow.member("member-1", "delivery = \"at-least-once\"");
+    let mut out = flow.reader("out");
+    wait_for("all predictions", || (out.look() == 1_000).then_some(()));
+    wait_for("its offsets", || (flow.committed() == 1_000).then_some(()));
+    assert!(member.log().contains("delivery=\"at-least-once\""), "{}", member.log());
+    member.stop();
+    // Whoever comes next goes on behind it.
+    let member = flow.member("member-2", "delivery = \"at-least-once\"");
+    flow.send(&[record(1_000)]);
+    wait_for("the next prediction", || (out.look() == 1_001).then_some(()));
+    member.stop();
+}
