@@ -21,9 +21,18 @@ pub(crate) struct App {
 impl App {
     /// Starts the consumer-app that was built with this program.
     pub(crate) fn start(config: &Path, instance: &str, state: &Path) -> anyhow::Result<Self> {
+        Self::run("serve", config, instance, state)
+    }
+
+    /// The same as a stream.
+    pub(crate) fn stream(config: &Path, instance: &str, state: &Path) -> anyhow::Result<Self> {
+        Self::run("stream", config, instance, state)
+    }
+
+    fn run(what: &str, config: &Path, instance: &str, state: &Path) -> anyhow::Result<Self> {
         let program = beside("consumer-app")?;
         let mut child = Command::new(&program)
-            .arg("serve")
+            .arg(what)
             .arg("--config")
             .arg(config)
             .args(["--listen", "127.0.0.1:0", "--instance", instance, "--log", "warn", "--state"])
@@ -36,6 +45,13 @@ impl App {
         BufReader::new(stdout).read_line(&mut line)?;
         let address = line.trim().strip_prefix("listening on ").context("consumer-app did not start")?;
         Ok(Self { address: address.to_owned(), child })
+    }
+
+    /// A counter as a scrape finds it; none before it is there.
+    pub(crate) fn metric(&self, name: &str) -> anyhow::Result<Option<usize>> {
+        let text = ureq::get(format!("{}/metrics", self.address)).call()?.body_mut().read_to_string()?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map(|value| Ok(value.parse()?)).transpose()
     }
 
     /// Asks again and again until an answer names the version; gives when that answer was there.

@@ -52,6 +52,12 @@ pub(crate) fn version(model: &ModelName, width: usize, number: u32) -> anyhow::R
     })
 }
 
+/// A record of the fields of such a model, each another number.
+pub(crate) fn record(width: usize, number: usize) -> Vec<u8> {
+    let fields = (0..width).map(|place| format!("\"feature_{place}\":{}.{place}", (number + place) % 1_000));
+    format!("{{{}}}", fields.collect::<Vec<_>>().join(",")).into_bytes()
+}
+
 /// A request of one row of ones for such a model.
 pub(crate) fn request(width: usize) -> serde_json::Value {
     let data = vec![1.0; width];

@@ -8,6 +8,7 @@ mod batch;
 mod broker;
 mod live;
 mod made_up;
+mod stream;
 
 use clap::{Parser, Subcommand};
 
@@ -25,12 +26,15 @@ enum Command {
     Batch(batch::Args),
     /// From before an announcement is sent to the first HTTP answer that names it, on the slower of two apps.
     Live(live::Args),
+    /// Records a second from topic to topic through a model, beside the same transactions without one.
+    Stream(stream::Args),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Batch(args) => batch::run(&args),
         Command::Live(args) => live::run(&args),
+        Command::Stream(args) => stream::run(&args),
     }
 }
 

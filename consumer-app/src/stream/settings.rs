@@ -270,7 +270,8 @@ fn check_limits(stream: &StreamSection, shown: &mut Shown<'_>) -> Result<(), Set
         ("batch_linger_ms", stream.batch_linger_ms, 0, 60_000),
         // What brokers allow unless they are told otherwise.
         ("session_timeout_seconds", stream.session_timeout_seconds, 6, 300),
-        ("transaction_timeout_seconds", stream.transaction_timeout_seconds, 5, 900),
+        // Not shorter than one request may take, which librdkafka asks for.
+        ("transaction_timeout_seconds", stream.transaction_timeout_seconds, 10, 900),
         ("versions_max_bytes", stream.versions_max_bytes, 1, u64::MAX),
     ];
     for (name, value, low, high) in limits {

@@ -168,3 +168,102 @@ impl Work {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use modelcast::pipe::Headers;
+    use modelcast_models::{Model, PredictError};
+    use modelcast_protocol::{
+        ModelName, Version,
+        schema::{Feature, FeatureKind, FeatureSchema, Numeric, Output, OutputKind},
+    };
+
+    use super::{super::settings::Overrides, *};
+    use crate::{served::ServedModels, settings::Source};
+
+    /// Gives its version times the value.
+    struct Times(f64);
+
+    impl Model for Times {
+        fn width(&self) -> usize {
+            1
+        }
+        fn outputs(&self) -> usize {
+            1
+        }
+        fn predict(&self, row: &[f64], outputs: &mut [f64]) -> Result<(), PredictError> {
+            outputs.iter_mut().zip(row).for_each(|(to, from)| *to = self.0 * from);
+            Ok(())
+        }
+    }
+
+    fn version(number: u32) -> LoadedModel {
+        let kind = FeatureKind::Numeric(Numeric::default());
+        let schema = FeatureSchema {
+            features: vec![Feature { name: "area".into(), title: None, kind }],
+            outputs: vec![Output {
+                name: "price".into(),
+                title: None,
+                kind: OutputKind::Numeric { unit: None },
+            }],
+        };
+        let name = ModelName::parse("price").unwrap();
+        let model = Box::new(Times(f64::from(number)));
+        LoadedModel::fixed(name, Version::new(number.into()).unwrap(), schema, model).unwrap()
+    }
+
+    fn work(live: LiveModel) -> Work {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/stream.toml");
+        let model = Some((live.name().clone(), Source::Flag));
+        let settings =
+            StreamSettings::read(Some(&path), Overrides { model, ..Overrides::default() }).unwrap();
+        let models = ServedModels::new(settings.instance.clone(), [live]);
+        let served = Arc::clone(models.models().next().unwrap());
+        Work { settings, served, versions: None, counts: Arc::new(Counts::new()), stop: Arc::default() }
+    }
+
+    #[test]
+    fn one_version_scores_a_batch_while_versions_are_swapped() {
+        let live = LiveModel::fixed(version(1)).unwrap();
+        let mut work = work(live.clone());
+        let scorer = Scorer::new(&work.settings.stream);
+        let batch: Vec<_> = (0..500)
+            .map(|offset| Incoming {
+                partition: 0,
+                offset,
+                at_unix_ms: None,
+                key: None,
+                value: Some(b"{\"area\": 1}".to_vec()),
+                headers: Headers::new(),
+            })
+            .collect();
+        let stop = Arc::clone(&work.stop);
+        let swapping = thread::spawn(move || {
+            let mut swaps = 0_u32;
+            while !stop.load(Relaxed) {
+                live.replace_fixed(version(swaps % 1_000 + 1)).unwrap();
+                swaps += 1;
+            }
+            swaps
+        });
+        let mut seen = std::collections::BTreeSet::new();
+        let began = Instant::now();
+        while seen.len() < 20 && began.elapsed() < Duration::from_secs(60) {
+            let records = work.score(&scorer, &batch).unwrap().unwrap().into_records();
+            assert_eq!(records.len(), batch.len());
+            let names: std::collections::BTreeSet<_> = records
+                .iter()
+                .map(|one| {
+                    let version = one.headers.text("modelcast-version").unwrap();
+                    let value = String::from_utf8(one.value.as_deref().unwrap().to_vec()).unwrap();
+                    assert_eq!(value, format!("{{\"outputs\":{{\"price\":{version}.0}}}}"));
+                    version
+                })
+                .collect();
+            assert_eq!(names.len(), 1, "one batch of {names:?}");
+            seen.extend(names);
+        }
+        work.stop.store(true, Relaxed);
+        assert!(seen.len() >= 20, "{} versions, {} swaps", seen.len(), swapping.join().unwrap());
+    }
+}

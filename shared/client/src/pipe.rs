@@ -9,6 +9,7 @@
 //! * After whatever failed, reading goes on at the offsets that the broker holds for committed.
 //! * An end of a transaction that nobody confirmed is settled by a new producer before anything else is read.
 
+mod feed;
 mod settings;
 
 use std::{
@@ -21,7 +22,10 @@ use std::{
 use thiserror::Error;
 use tracing::{info, warn};
 
-pub use self::settings::{Delivery, Guarantee, PipeSettings, Start};
+pub use self::{
+    feed::{create_topics, fill},
+    settings::{Delivery, Guarantee, PipeSettings, Start},
+};
 pub use crate::kafka::{Headers, Incoming};
 use crate::{
     kafka::{

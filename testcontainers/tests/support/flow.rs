@@ -127,10 +127,12 @@ impl Flow {
     /// Writes a member's settings file; `more` stands in `[stream]`.
     pub(crate) fn configure(&self, name: &str, more: &str) -> PathBuf {
         let state = self.scene.shown(&format!("state-{name}"));
+        let says_it = more.contains("session_timeout_seconds");
+        let session = if says_it { "" } else { "session_timeout_seconds = 6\n" };
         let text = format!(
             "{}[instance]\nname = \"{name}\"\nstate = \"{state}\"\n[stream]\nmodel = \"{}\"\n\
              input = \"{}\"\noutput = \"{}\"\ndead_letters = \"{}\"\ngroup = \"{}\"\n\
-             listen = \"127.0.0.1:0\"\nsession_timeout_seconds = 6\n{more}\n",
+             listen = \"127.0.0.1:0\"\n{session}{more}\n",
             self.scene.common(false),
             self.model,
             self.topic("in"),

@@ -134,6 +134,16 @@ impl Courier {
             .map_err(|error| self.failure(error))
     }
 
+    /// Writes records that come from nowhere.
+    pub(crate) fn pour<'a>(&self, parcels: impl Iterator<Item = Parcel<'a>>) -> Result<(), KafkaError> {
+        self.write(parcels).map_err(|failure| match failure {
+            Failure::Refused(error) => error,
+            Failure::Abort(cause) | Failure::Renew(cause) | Failure::Fenced(cause) => {
+                KafkaError::Transient { what: "records for a topic".into(), cause }
+            }
+        })
+    }
+
     /// Ends the open transaction without a trace.
     pub(crate) fn abort(&self) -> Result<(), Failure> {
         let Some(Transaction { timeout, .. }) = &self.transaction else { return Ok(()) };
@@ -161,17 +171,20 @@ impl Courier {
         member: &Member,
         next: &BTreeMap<i32, i64>,
     ) -> Result<(), Failure> {
-        for parcel in parcels {
-            self.send(parcel)?;
-        }
-        self.producer.flush(FLUSH_DEADLINE).map_err(|error| Failure::Renew(error.to_string()))?;
-        if let Some(error) = self.deliveries().failed() {
-            return Err(self.failure(error));
-        }
+        self.write(parcels)?;
         member.commit(next).map_err(|error| match error.is_transient() {
             true => Failure::Abort(error.to_string()),
             false => Failure::Refused(error),
         })
+    }
+
+    /// Writes records outside of a transaction, and waits until all are acknowledged.
+    fn write<'a>(&self, parcels: impl Iterator<Item = Parcel<'a>>) -> Result<(), Failure> {
+        for parcel in parcels {
+            self.send(parcel)?;
+        }
+        self.producer.flush(FLUSH_DEADLINE).map_err(|error| Failure::Renew(error.to_string()))?;
+        self.deliveries().failed().map_or(Ok(()), |error| Err(self.failure(error)))
     }
 
     fn send(&self, parcel: Parcel<'_>) -> Result<(), Failure> {

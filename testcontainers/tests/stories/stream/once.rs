@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use modelcast_testcontainers::{Ability, TinyModel, offers};
+use modelcast_testcontainers::{Ability, Kafka, TinyModel, offers};
 
 use crate::support::flow::{Flow, Got, Sent, Streaming};
 use crate::support::{linear, runtime, wait_within};
@@ -214,4 +214,43 @@ fn a_member_that_was_frozen_past_its_time_doubles_nothing() {
     first.stop();
     second.stop();
     check(&flow, count + 10_000);
+}
+
+#[test]
+fn a_transaction_that_the_broker_ended_is_gathered_again() {
+    if !offers(&[Ability::Transactions]) {
+        return;
+    }
+    let count = 40_000;
+    let flow = flow("too-late");
+    // It stays a member, so nobody else does its work; only its transaction is too late.
+    let more = format!("{SMALL}\nsession_timeout_seconds = 120");
+    let mut member = flow.member("member-1", &more);
+    member.wait_until_ready();
+    let (mut out, mut dead) = (flow.reader("out"), flow.reader("dead"));
+    flow.send(&records(0, count));
+    wait_within(PATIENCE, "it to be at work", || (out.look() > 0).then_some(()));
+    let state = || {
+        let servers = Kafka::shared().direct_servers();
+        let words = ["--bootstrap-server", servers, "list"];
+        let printed = Kafka::shared().run_tool("org.apache.kafka.tools.TransactionsCommand", &words).unwrap();
+        let id = format!("{}.stream.{}.member-1", flow.scene.kafka.namespace, flow.topic("group"));
+        let line = printed.lines().find(|line| line.starts_with(&id)).unwrap_or_default().to_owned();
+        line.split_whitespace().last().unwrap_or_default().to_owned()
+    };
+    wait_within(PATIENCE, "it to be frozen in the midst of a transaction", || {
+        member.running.freeze();
+        let is_open = state() == "Ongoing";
+        if !is_open {
+            member.running.thaw();
+        }
+        is_open.then_some(())
+    });
+    wait_within(PATIENCE, "the broker to end the transaction", || (state() == "CompleteAbort").then_some(()));
+    member.running.thaw();
+    wait_within(PATIENCE, "the rest", || (out.look() + dead.look() >= count).then_some(()));
+    assert!(member.metric("modelcast_stream_batches_aborted_total") >= Some(1.0), "{}", member.log());
+    assert!(!member.log().contains("thrown out"), "{}", member.log());
+    member.stop();
+    check(&flow, count);
 }

@@ -1,6 +1,6 @@
 //! Where the broker takes no transactions a stream says so, and what to do; or goes on at least once, as the settings say.
 
-use modelcast_testcontainers::Kafka;
+use modelcast_testcontainers::{Ability, Kafka, offers};
 
 use crate::support::flow::{Flow, Sent};
 use crate::support::{linear, runtime, wait_for};
@@ -58,5 +58,44 @@ fn at_least_once_is_said_and_does_without_transactions() {
     let member = flow.member("member-2", "delivery = \"at-least-once\"");
     flow.send(&[record(1_000)]);
     wait_for("the next prediction", || (out.look() == 1_001).then_some(()));
+    member.stop();
+}
+
+#[test]
+fn a_broker_that_refuses_transactions_is_named_with_the_remedy() {
+    if !offers(&[Ability::Security]) {
+        return;
+    }
+    // As a cluster refuses who has no right, and the embedded broker everybody.
+    let kafka = Kafka::builder()
+        .setting("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer")
+        .setting("allow.everyone.if.no.acl.found", "true")
+        .start()
+        .unwrap();
+    let denied = ["--add", "--deny-principal", "User:*", "--operation", "All", "--transactional-id", "*"];
+    let to = ["--bootstrap-server", kafka.direct_servers()];
+    kafka.run_tool("org.apache.kafka.tools.AclCommand", &[&to[..], &denied].concat()).unwrap();
+
+    let flow = Flow::on_its_own(&kafka, "refused", MODEL, 1);
+    let runtime = runtime();
+    let publisher = runtime.block_on(flow.scene.publisher());
+    runtime.block_on(linear::publish(&publisher, linear::request(MODEL, 2.0)));
+    let mut member = flow.member("member-1", "");
+    wait_for("it to end", || (!member.running.runs()).then_some(()));
+    assert_eq!(member.running.child().wait().unwrap().code(), Some(64), "{}", member.log());
+    for word in
+        ["takes no transactions", "docs/stream.md", "\"at-least-once\"", "no Write on transactional-id"]
+    {
+        assert!(member.log().contains(word), "{word:?} is not in: {}", member.log());
+    }
+
+    let member = flow.member("member-2", "delivery = \"best\"");
+    let value = Some(b"{\"area\": 3}".to_vec());
+    flow.send(&[Sent { key: Some("one".into()), value, ..Sent::default() }]);
+    let mut out = flow.reader("out");
+    wait_for("the prediction", || (out.look() == 1).then_some(()));
+    let log = member.log();
+    assert!(log.contains("records come out at least once"), "{log}");
+    assert!(log.contains("the stream runs delivery=\"at-least-once\""), "{log}");
     member.stop();
 }
