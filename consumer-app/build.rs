@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".inference.ModelInferResponse.raw_output_contents")
         .bytes(".inference.InferTensorContents.bytes_contents")
         .btree_map(".")
+        .codec_path("crate::grpc::codec::CheckedCodec")
         .compile_fds(descriptors)?;
     println!("cargo:rerun-if-changed={PROTO}");
     Ok(())

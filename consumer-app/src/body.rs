@@ -56,7 +56,8 @@ impl BodyBudget {
     /// a broken connection, but not kept.
     ///
     /// # Errors
-    /// [`Refusal`] when it is too large, too slow, broken or of an encoding unknown, or there is no room beside other bodies.
+    /// [`Refusal`] when it is too large, too slow, broken or compressed in an unknown way, or there is no room beside
+    /// other bodies.
     pub async fn read(&self, parts: &Parts, body: Body) -> Result<ReadBody, Refusal> {
         let encoding = Encoding::of(&parts.headers)?;
         let max_bytes = self.limits.body_max_bytes;
@@ -82,7 +83,8 @@ impl BodyBudget {
     pub async fn reserve(&self, bytes: usize) -> Result<BodyPermit, Refusal> {
         let max_bytes = self.limits.bodies_max_bytes;
         // More than there is at all would never come.
-        let permits = u32::try_from((bytes.min(max_bytes) / PERMIT_BYTES).max(1)).unwrap_or(u32::MAX);
+        let permits = bytes.div_ceil(PERMIT_BYTES).min(max_bytes / PERMIT_BYTES);
+        let permits = u32::try_from(permits).unwrap_or(u32::MAX);
         let permit = timeout(self.deadline(), Arc::clone(&self.permits).acquire_many_owned(permits)).await;
         let permit = permit.ok().and_then(Result::ok);
         permit.map(BodyPermit).ok_or(Refusal::Busy { max_bytes })

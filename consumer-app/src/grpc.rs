@@ -8,13 +8,22 @@
 //! * What a caller sends never ends in INTERNAL; that is only ever a model that failed.
 
 mod bounds;
+mod codec;
 mod health;
 mod messages;
 mod status;
 mod tensors;
 
 /// The messages of `proto/inference.proto`, and its client and server.
-#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::clone_on_ref_ptr,
+    clippy::missing_errors_doc,
+    clippy::too_many_lines,
+    reason = "generated"
+)]
 pub mod proto {
     tonic::include_proto!("inference");
 }
@@ -110,7 +119,6 @@ fn not_served(method: &str) -> Option<&'static str> {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over by value")]
 fn lost(panic: Box<dyn Any + Send + 'static>) -> HttpResponse {
     // Logs it, and says what REST says.
     drop(crate::router::lost(panic).into_response());

@@ -59,6 +59,7 @@ struct Messages {
     ending: watch::Receiver<Ending>,
     place: Option<Place>,
     is_stream: bool,
+    had_one: bool,
 }
 
 /// The same request, whose body is checked message by message.
@@ -79,6 +80,7 @@ pub(super) fn capped(shared: &Shared, request: Request) -> Request {
         ending: shared.ending.clone(),
         place,
         is_stream,
+        had_one: false,
     };
     let frames = stream::try_unfold(messages, |mut messages| async {
         let frame = messages.next().await?;
@@ -97,8 +99,11 @@ impl Messages {
     /// The next message with its prefix; none at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         if self.kept.is_empty() && !self.begin().await? {
-            return Ok(None);
+            let is_enough = self.is_stream || self.had_one;
+            let cause = "the call has no message".to_owned();
+            return if is_enough { Ok(None) } else { Err(Refusal::BodyBroken { cause }) };
         }
+        self.had_one = true;
         let seconds = self.limits.body_timeout_seconds;
         let whole = timeout(Duration::from_secs(seconds), self.whole()).await;
         whole.map_err(|_| Refusal::BodyTimeout { seconds })?.map(Some)

@@ -2,7 +2,12 @@
 //!
 //! Changes nothing: a version is made live by publishing it.
 
-use axum::{Json, body::Bytes, extract::State};
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Request, State},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -10,7 +15,7 @@ use super::{inputs, outputs, platform};
 use crate::{
     refusal::Refusal,
     router::{Shared, VersionPath},
-    served::ServedModels,
+    served::{ServedModel, ServedModels},
 };
 
 /// Why models are not loaded by request.
@@ -40,7 +45,7 @@ struct IndexRequest {
 
 /// All models, or those that are ready.
 pub(crate) fn index(models: &ServedModels, only_ready: bool) -> impl Iterator<Item = Entry> {
-    let entry = |served: &std::sync::Arc<crate::served::ServedModel>| {
+    let entry = |served: &Arc<ServedModel>| {
         let name = served.live().name().to_string();
         match served.snapshot() {
             Ok(model) => {
@@ -57,9 +62,11 @@ pub(crate) fn index(models: &ServedModels, only_ready: bool) -> impl Iterator<It
 /// `POST /v2/repository/index`; the body may be empty, or say `{"ready": true}`.
 ///
 /// # Errors
-/// [`Refusal::Malformed`] for another body.
-pub async fn list(State(shared): State<Shared>, body: Bytes) -> Result<Json<Value>, Refusal> {
-    let IndexRequest { ready } = match &body[..] {
+/// [`Refusal`] for another body.
+pub async fn list(State(shared): State<Shared>, request: Request) -> Result<Json<Value>, Refusal> {
+    let (parts, body) = request.into_parts();
+    let body = shared.bodies.read(&parts, body).await?;
+    let IndexRequest { ready } = match body.bytes.as_slice() {
         [] => IndexRequest::default(),
         body => serde_json::from_slice(body)
             .map_err(|error| Refusal::Malformed { cause: format!("of the index: {error}") })?,
