@@ -37,6 +37,13 @@ pub(crate) struct Answer {
     pub(crate) text: String,
 }
 
+/// A status, the JSON of a body, and the bytes behind it.
+pub(crate) struct BinaryAnswer {
+    pub(crate) status: u16,
+    pub(crate) json: Value,
+    pub(crate) behind: Vec<u8>,
+}
+
 impl Answer {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
@@ -96,6 +103,18 @@ impl Server {
 
     pub(crate) fn infer(&self, model: &str, inputs: &Value) -> Answer {
         self.post(&format!("/v2/models/{model}/infer"), json!({ "inputs": inputs }).to_string())
+    }
+
+    /// Sends a body of which `json_len` bytes are JSON, and takes its answer apart in the same way.
+    pub(crate) fn post_binary(&self, path: &str, body: &[u8], json_len: usize) -> BinaryAnswer {
+        let header = "inference-header-content-length";
+        let sent = agent().post(self.url(path)).header(header, json_len.to_string()).send(body);
+        let mut response = sent.unwrap();
+        let bytes = response.body_mut().with_config().limit(100 << 20).read_to_vec().unwrap();
+        let len = response.headers().get(header).map(|len| len.to_str().unwrap().parse::<usize>().unwrap());
+        let (json, behind) = bytes.split_at(len.unwrap_or(bytes.len()));
+        let json = serde_json::from_slice(json).unwrap();
+        BinaryAnswer { status: response.status().as_u16(), json, behind: behind.to_vec() }
     }
 
     /// Lets the server shut down; [`ended`](Self::ended) waits for it.

@@ -13,7 +13,11 @@ mod embedded;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod grpc;
+#[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod hostile_bytes;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
@@ -36,3 +40,5 @@ mod schemathesis;
 mod tls;
 #[cfg(test)]
 mod tokens;
+#[cfg(test)]
+mod triton;
