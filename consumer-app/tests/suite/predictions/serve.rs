@@ -143,7 +143,8 @@ fn live_is_well(server: &Server) {
 #[test]
 fn a_database_that_is_gone_costs_a_503_and_nothing_else_until_it_is_back() {
     let Some(postgres) = Postgres::shared() else { return };
-    let settings = postgres.store();
+    let mut settings = postgres.store();
+    settings.serve.readers_max = 1; // so that it is the connection that was cut which is asked again
     let database = settings.store.rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();
     let mut store = open(&settings);
     waiting(&mut store, "r1", 1, |_| 1.0);
