@@ -21,6 +21,10 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 
 use crate::fixture::until;
 
+/// Starts what follows the folder, waits for the pipe to close, ends it and removes the folder: after a signal to the
+/// whole process group too.
+const HOLD: &str = "trap : INT TERM HUP; \"$@\" & pid=$!; cat > \"$0/input\"; kill -QUIT $pid; wait $pid; \
+    rm -rf \"$0\"";
 const PASSWORD: &str = "correct horse";
 
 /// A running server.
@@ -81,7 +85,7 @@ impl Postgres {
         let log = fs::File::create(folder.join("log")).unwrap();
         let mut holder = as_owner(Path::new("sh"), owner)
             .arg("-c")
-            .arg("\"$@\" & pid=$!; cat > \"$0/input\"; kill -QUIT $pid; wait $pid; rm -rf \"$0\"")
+            .arg(HOLD)
             .arg(folder)
             .arg(programs.join("postgres"))
             .arg("-D")
