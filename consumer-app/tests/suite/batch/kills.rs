@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::process::ExitStatusExt as _,
     process::Stdio,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -74,10 +75,12 @@ fn killed_and_resumed(output: &str, store: &StoreSettings, read: impl Fn(&Place)
             (Instant::now() >= deadline || child.try_wait().unwrap().is_some()).then_some(())
         });
         child.kill().unwrap();
-        if child.wait().unwrap().success() {
+        let status = child.wait().unwrap();
+        if status.success() {
             must_be(&read(&place), &expected); // faster than expected: the next one is another run
             continue;
         }
+        assert_eq!(status.signal(), Some(9), "it failed by itself");
         kills += 1;
         resumed += usize::from(place.path("state/batch-1/batch/journal.json").exists());
     }
