@@ -9,14 +9,17 @@ use std::process::Command;
 
 use modelcast::models::Value as Cell;
 use modelcast::{LoadedModel, admission::Policy};
+use modelcast_testcontainers::{Ability, offers};
 use serde_json::{Map, Value, json};
 
 use crate::support::app::App;
-use crate::support::programs::root;
-use crate::support::python;
+use crate::support::flow::{Flow, Sent};
+use crate::support::programs::{self, root};
 use crate::support::scene::Scene;
+use crate::support::{python, wait_for};
 
 const ROWS: usize = 500;
+const PARTITIONS: usize = 4;
 /// Relative, between scikit-learn and us: it adds up in another order.
 const SCIKIT_TOLERANCE: f64 = 1e-9;
 const PACKAGES: [&str; 4] = ["scikit-learn==1.9.1", "pandas==3.1.1", "numpy==2.4.6", "scipy==1.17.1"];
@@ -48,12 +51,11 @@ fn numbers(list: &Value) -> Vec<f64> {
     list.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
 }
 
-/// Fits both data sets into the scene's folder, in which the predictions of some rows are left too.
-fn fit(scene: &Scene) {
+/// Fits both data sets into a folder, in which the predictions of some rows are left too.
+fn fit(folder: &Path) {
     let script = root().join("trainer/tests/fixtures/fit_with_scikit_learn.py");
     let mut command = Command::new(python::with(&PACKAGES));
-    command.current_dir(root()).arg(script).arg(scene.folder()).arg(ROWS.to_string());
-    python::must_run(&mut command);
+    python::must_run(command.current_dir(root()).arg(script).arg(folder).arg(ROWS.to_string()));
 }
 
 /// In this process, from the file that was pulled, with nothing of Kafka.
@@ -85,6 +87,56 @@ fn rest(app: &App, model: &str, rows: &Rows) -> Answers {
     Answers { way: "REST", predictions: numbers(&answer["outputs"][0]["data"]) }
 }
 
+/// Records of JSON from topic to topic; the key is the row's number.
+fn stream(flow: &Flow, rows: &Rows) -> Answers {
+    let record = |number: usize| {
+        let cells = rows.features.iter().map(|(name, values)| (name.clone(), values[number].clone()));
+        let value = Value::Object(cells.collect()).to_string().into_bytes();
+        let partition = i32::try_from(number % PARTITIONS).unwrap();
+        Sent { partition, key: Some(number.to_string()), value: Some(value), ..Sent::default() }
+    };
+    flow.send(&(0..ROWS).map(record).collect::<Vec<_>>());
+    let _member = flow.member("stream-1", "");
+    let mut out = flow.reader("out");
+    wait_for("all records to come out", || (out.look() >= ROWS).then_some(()));
+    let mut predictions = vec![f64::NAN; ROWS];
+    for got in &out.got {
+        let outputs = got.json()["outputs"].as_object().unwrap().clone();
+        let number: usize = got.key.as_ref().unwrap().parse().unwrap();
+        predictions[number] = outputs.values().next().unwrap().as_f64().unwrap();
+    }
+    Answers { way: "stream", predictions }
+}
+
+/// A file of CSV in, one out; the key is the row's number.
+fn batch(scene: &Scene, model: &str, rows: &Rows) -> Answers {
+    let cell = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+    let mut csv = rows.features.keys().cloned().collect::<Vec<_>>().join(",");
+    for number in 0..ROWS {
+        let cells: Vec<_> = rows.features.values().map(|values| cell(&values[number])).collect();
+        csv.push('\n');
+        csv.push_str(&cells.join(","));
+    }
+    let (input, output) = (scene.write("rows.csv", &csv), scene.path("predictions.csv"));
+    let state = scene.shown("state-batch");
+    let text = format!(
+        "{}[instance]\nname = \"batch-1\"\nstate = \"{state}\"\n[model]\nname = \"{model}\"\n",
+        scene.common(false)
+    );
+    let settings = scene.write("batch.toml", &text).display().to_string();
+    let (from, to) = (input.display().to_string(), output.display().to_string());
+    let args = ["batch", "--config", &settings, "--input", &from, "--output", &to];
+    programs::run("consumer-app", &args, &scene.folder()).must_end_with(0);
+    // key, model, version, digest, run, then the outputs
+    let text = fs::read_to_string(output).unwrap();
+    let mut predictions = vec![f64::NAN; ROWS];
+    for line in text.lines().skip(1) {
+        let cells: Vec<_> = line.split(',').collect();
+        predictions[cells[0].parse::<usize>().unwrap()] = cells[5].parse().unwrap();
+    }
+    Answers { way: "batch", predictions }
+}
+
 /// All ways answer alike, to the last bit, and as scikit-learn does.
 fn must_be_equal(model: &str, rows: &Rows, ways: &[Answers]) {
     let [first, others @ ..] = ways else { panic!("no way") };
@@ -103,22 +155,31 @@ fn must_be_equal(model: &str, rows: &Rows, ways: &[Answers]) {
 
 #[test]
 fn every_way_to_deploy_a_version_gives_the_same_predictions_to_the_last_bit() {
-    let data_sets = [
+    if !offers(&[Ability::Transactions]) {
+        return;
+    }
+    let fitted = tempfile::tempdir().unwrap();
+    fit(fitted.path());
+    for (dataset, model, coefficients) in [
         ("breast-cancer", "breast-cancer", "scikit_breast_cancer.json"),
         ("ames", "property-value", "scikit_property_value.json"),
-    ];
-    let models = data_sets.map(|(_, model, _)| model);
-    let scene = Scene::new("equality", &models);
-    fit(&scene);
-    let app = scene.app("app-1", &models);
-    for (dataset, model, coefficients) in data_sets {
-        let file = scene.shown(coefficients);
+    ] {
+        let flow = Flow::new("equality", model, i32::try_from(PARTITIONS).unwrap());
+        let scene = &flow.scene;
+        let app = scene.app("app-1", &[model]);
+        let file = fitted.path().join(coefficients).display().to_string();
         let args = ["publish", "--dataset", dataset, "--artifact", &file, "--reason", "a story", "--json"];
         let published = scene.trainer(&args).json();
-        let pulled = scene.path(&format!("{model}.modelcast"));
+        let pulled = scene.path("pulled.modelcast");
         scene.modelcast(&["pull", model, "--out", &pulled.display().to_string()]).must_end_with(0);
         app.wait_until_live(model, 1, published["generation"].as_u64().unwrap());
-        let rows = Rows::of(&scene.folder(), model);
-        must_be_equal(model, &rows, &[embedded(&scene, &pulled, &rows), rest(&app, model, &rows)]);
+        let rows = Rows::of(fitted.path(), model);
+        let ways = [
+            embedded(scene, &pulled, &rows),
+            rest(&app, model, &rows),
+            stream(&flow, &rows),
+            batch(scene, model, &rows),
+        ];
+        must_be_equal(model, &rows, &ways);
     }
 }
