@@ -246,6 +246,14 @@ mod tests {
     }
 
     #[test]
+    fn the_shipped_file_of_compose_loads() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/compose/consumer-app.toml");
+        // The password is where only a container has it.
+        let text = fs::read_to_string(path).unwrap().replace("/run/secrets/postgres_password", "/dev/null");
+        assert_eq!(read(&text, Overrides::default()).unwrap().models.len(), 2);
+    }
+
+    #[test]
     fn the_shipped_file_without_kafka_loads() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/embedded.toml");
         let settings = Settings::read(Some(&path), Overrides::default()).unwrap();

@@ -65,7 +65,19 @@ fn the_compose_file_is_valid_and_holds_no_secret() {
         assert!(named || declared || used, "a secret in plain text: {line}");
     }
     let services = printed(&compose(&["config", "--services"]));
-    for service in ["kafka", "keys", "topics", "trainer", "app-1", "app-2", "prometheus", "grafana"] {
+    for service in [
+        "kafka",
+        "keys",
+        "topics",
+        "trainer",
+        "app-1",
+        "app-2",
+        "batch",
+        "postgres",
+        "stream",
+        "prometheus",
+        "grafana",
+    ] {
         assert!(services.lines().any(|found| found == service), "{service} is not among {services}");
     }
 }
