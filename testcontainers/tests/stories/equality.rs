@@ -22,7 +22,15 @@ const ROWS: usize = 500;
 const PARTITIONS: usize = 4;
 /// Relative, between scikit-learn and us: it adds up in another order.
 const SCIKIT_TOLERANCE: f64 = 1e-9;
-const PACKAGES: [&str; 4] = ["scikit-learn==1.9.1", "pandas==3.1.1", "numpy==2.4.6", "scipy==1.17.1"];
+const PACKAGES: [&str; 7] = [
+    "scikit-learn==1.9.1",
+    "pandas==3.1.1",
+    "numpy==2.4.6",
+    "scipy==1.17.1",
+    "tritonclient[grpc]==2.73.0",
+    "grpcio==1.85.3",
+    "protobuf==6.33.6",
+];
 
 /// Rows of a data set, one list for each feature, with what scikit-learn predicts for them.
 struct Rows {
@@ -85,6 +93,16 @@ fn rest(app: &App, model: &str, rows: &Rows) -> Answers {
     let (status, answer) = app.infer(model, &json!({ "inputs": inputs }));
     assert_eq!(status, 200, "{answer}");
     Answers { way: "REST", predictions: numbers(&answer["outputs"][0]["data"]) }
+}
+
+/// The Open Inference Protocol over gRPC, by a client that others wrote: all rows in one request.
+fn grpc(app: &App, scene: &Scene, model: &str, rows: &Rows) -> Answers {
+    let features = scene.write("features.json", &Value::Object(rows.features.clone()).to_string());
+    let script = root().join("testcontainers/tests/support/ask_by_grpc.py");
+    let address = app.url.strip_prefix("http://").unwrap();
+    let mut command = Command::new(python::with(&PACKAGES));
+    let printed = python::must_run(command.arg(script).args([address, model]).arg(features));
+    Answers { way: "gRPC", predictions: numbers(&serde_json::from_str(&printed).unwrap()) }
 }
 
 /// Records of JSON from topic to topic; the key is the row's number.
@@ -177,6 +195,7 @@ fn every_way_to_deploy_a_version_gives_the_same_predictions_to_the_last_bit() {
         let ways = [
             embedded(scene, &pulled, &rows),
             rest(&app, model, &rows),
+            grpc(&app, scene, model, &rows),
             stream(&flow, &rows),
             batch(scene, model, &rows),
         ];

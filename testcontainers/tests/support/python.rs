@@ -27,10 +27,11 @@ pub(crate) fn with(packages: &[&str]) -> PathBuf {
     python
 }
 
-/// Runs a command that must end well.
-pub(crate) fn must_run(command: &mut Command) {
+/// Runs a command that must end well; gives what it printed.
+pub(crate) fn must_run(command: &mut Command) -> String {
     let output = command
         .output()
         .unwrap_or_else(|error| panic!("{command:?}: {error}; `cargo xtask test` installs Python"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
