@@ -90,7 +90,8 @@ impl Guard {
         let class = class_of(&self.routes, matched, request.uri().path());
         let needs_token = match class {
             Class::Open => false,
-            Class::Watch => self.http.pages_need_token,
+            // Who changes something says who they are, also where anybody may look.
+            Class::Watch => self.http.pages_need_token || !request.method().is_safe(),
             Class::Inference => true,
         };
         if needs_token && !self.http.tokens.is_empty() {

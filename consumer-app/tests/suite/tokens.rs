@@ -53,7 +53,9 @@ fn predictions_need_a_token_and_health_never_does() {
             assert_eq!(status(&server, path, Some(TOKEN)), with, "{path} with a token, {more}");
             assert_eq!(status(&server, path, Some("another-token-for-rotation")), with, "{path}");
         }
-        assert_eq!(server.post("/v2/models/tumour/infer", "{}").status, 401);
+        for path in ["/v2/models/tumour/infer", "/models/tumour", "/status"] {
+            assert_eq!(server.post(path, "{}").status, 401, "POST {path}, {more}");
+        }
         let metrics =
             Http2::connect(server.address).get("/metrics", &[("authorization", &format!("Bearer {TOKEN}"))]);
         assert!(metrics.unwrap().text.contains("modelcast_unauthenticated_requests_total "));

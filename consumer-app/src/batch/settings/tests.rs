@@ -104,3 +104,11 @@ fn the_shipped_file_names_every_setting() {
     // The shipped data set has no column of keys: the setting stands there in a comment.
     assert_eq!(missing, BTreeSet::from(["input.key"]), "not in the shipped file");
 }
+
+#[test]
+fn the_shipped_file_of_compose_loads() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/compose/batch.toml");
+    // The password is where only a container has it.
+    let text = fs::read_to_string(path).unwrap().replace("/run/secrets/postgres_password", "/dev/null");
+    read(&text, Overrides::default()).unwrap();
+}
