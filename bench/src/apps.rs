@@ -47,6 +47,11 @@ impl App {
         Ok(Self { address: address.to_owned(), child })
     }
 
+    /// Where it answers, as a URL.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// A counter as a scrape finds it; none before it is there.
     pub(crate) fn metric(&self, name: &str) -> anyhow::Result<Option<usize>> {
         let text = ureq::get(format!("{}/metrics", self.address)).call()?.body_mut().read_to_string()?;

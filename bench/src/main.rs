@@ -9,6 +9,7 @@ mod broker;
 mod live;
 mod made_up;
 mod stream;
+mod ways;
 
 use clap::{Parser, Subcommand};
 
@@ -28,6 +29,8 @@ enum Command {
     Live(live::Args),
     /// Records a second from topic to topic through a model, beside the same transactions without one.
     Stream(stream::Args),
+    /// What one prediction costs: in the process, over REST, over gRPC.
+    Ways(ways::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -35,6 +38,7 @@ fn main() -> anyhow::Result<()> {
         Command::Batch(args) => batch::run(&args),
         Command::Live(args) => live::run(&args),
         Command::Stream(args) => stream::run(&args),
+        Command::Ways(args) => ways::run(&args),
     }
 }
 
