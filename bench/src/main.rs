@@ -29,7 +29,7 @@ enum Command {
     Live(live::Args),
     /// Records a second from topic to topic through a model, beside the same transactions without one.
     Stream(stream::Args),
-    /// What one prediction costs: in the process, over REST, over gRPC.
+    /// What one prediction costs: in the process, of a model that is swapped, over REST, over gRPC.
     Ways(ways::Args),
 }
 

@@ -1,6 +1,6 @@
-//! What one prediction costs in each way to ask for it: in the process, over REST, over gRPC.
+//! What one prediction costs in each way to ask for it: in the process, of a model that is swapped, over REST, over gRPC.
 //!
-//! All three ask the same version, the test data of the client crate, for the same row, one request after another on
+//! All ask the same version, the test data of the client crate, for the same row, one request after another on
 //! one connection of this machine. Without Kafka. Streams and batches are measured by rows a second (see `stream` and
 //! `batch`).
 
@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 use modelcast::{
-    LoadedModel,
+    LiveModel, LoadedModel,
     admission::Policy,
     protocol::key::{PublicKey, TrustedKeys},
 };
@@ -78,6 +78,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let app = App::start(&config(folder.path())?, "bench", &folder.path().join("state"))?;
     let figures = [
         in_process(&model, &row, args.requests)?,
+        live(load()?, &row, args.requests)?,
         over_rest(&app, &model, &row, args.requests)?,
         tokio::runtime::Runtime::new()?.block_on(over_grpc(&app, &model, &row, args.requests))?,
     ];
@@ -121,6 +122,22 @@ fn in_process(model: &LoadedModel, row: &[f64], requests: u32) -> anyhow::Result
         took.push(began.elapsed() / TOGETHER);
     }
     figures("embedded", took)
+}
+
+/// Takes the snapshot anew for each prediction, as a service does for each request.
+fn live(model: LoadedModel, row: &[f64], requests: u32) -> anyhow::Result<Figures> {
+    let mut outputs = vec![0.0; model.schema().outputs.len()];
+    let live = LiveModel::fixed(model)?;
+    let mut took = Vec::new();
+    for _ in 0..requests {
+        let began = Instant::now();
+        for _ in 0..TOGETHER {
+            let snapshot = live.load().context("a fixed model is live")?;
+            snapshot.predict(std::hint::black_box(row), std::hint::black_box(&mut outputs))?;
+        }
+        took.push(began.elapsed() / TOGETHER);
+    }
+    figures("live", took)
 }
 
 fn over_rest(app: &App, model: &LoadedModel, row: &[f64], requests: u32) -> anyhow::Result<Figures> {
