@@ -4,7 +4,7 @@
 //! scores. A run that was killed goes on where it was, with the version that it began with.
 //!
 //! In reading order: [`args`] and [`settings`] say what is wanted; here is the story; [`schedule`] says when a run begins and
-//! [`model`] by which version; [`run`] takes rows from [`input`] through [`encode`] and [`score`], in [`chunk`]s, to a
+//! [`model`] by which version; [`mod@run`] takes rows from [`input`] through [`encode`] and [`score`], in [`chunk`]s, to a
 //! [`sink`]; [`summary`] and [`duplicates`] watch them pass; [`work`] remembers how far it is; [`progress`] says it, and
 //! [`report`] what came of it.
 //!

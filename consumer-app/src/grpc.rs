@@ -1,6 +1,6 @@
 //! The Open Inference Protocol over gRPC, on the port of REST: the same requests, checks, limits and sentences.
 //!
-//! Here are the routes and the calls; [`messages`] takes what arrives in under caps, [`tensors`] translates, and
+//! Here are the routes and the calls; `messages` takes what arrives in under caps, `tensors` translates, and
 //! everything between is that of REST (see `oip`). Health (`health`) and reflection are beside it.
 //!
 //! # Invariants

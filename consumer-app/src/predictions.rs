@@ -1,7 +1,7 @@
 //! Stored predictions: kept by the batch job, inspected and decided by people, served by key.
 //!
 //! In reading order: [`run`] says what a run is; [`store`] keeps runs in SQLite or PostgreSQL;
-//! [`inspection`] and [`histogram`] are what somebody looks at, [`verbs`] the command line; [`readers`] ask the store
+//! [`inspection`] and `histogram` are what somebody looks at, [`verbs`] the command line; [`readers`] ask the store
 //! for [`routes`] and [`pages`], and [`refusal`] is every way not to answer.
 
 mod histogram;

@@ -23,7 +23,7 @@ pub struct BatchArgs {
     /// File to score, CSV or Parquet by its name, instead of input.path; implies --once.
     #[arg(long, value_name = "FILE")]
     pub input: Option<PathBuf>,
-    /// File to write, CSV or Parquet by its name, instead of what [output] says.
+    /// File to write, CSV or Parquet by its name, instead of what `[output]` says.
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Column with each row's key, instead of input.key.

@@ -21,7 +21,7 @@ Exit codes:
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub struct PredictionsArgs {
-    /// A settings file with a section [predictions]: config/consumer-app.toml when that exists, or another program's.
+    /// A settings file with a section `[predictions]`: config/consumer-app.toml when that exists, or another program's.
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// A file of SQLite or a URL of PostgreSQL, instead of predictions.store.
