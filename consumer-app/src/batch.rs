@@ -85,6 +85,8 @@ pub enum BatchError {
     Run {
         /// Its name.
         run: RunId,
+        /// The version that it used.
+        digest: Digest,
         /// Why.
         source: Box<RunError>,
     },
@@ -132,6 +134,14 @@ impl BatchError {
         matches!(self, Self::Run { source, .. } if source.is_refusal())
     }
 
+    /// The version that would be refused again, and not only the input as it is right now.
+    fn refused_version(&self) -> Option<Digest> {
+        match self {
+            Self::Run { digest, source, .. } if source.is_refusal() && !source.is_passing() => Some(*digest),
+            _ => None,
+        }
+    }
+
     /// Whether a signal ended the run.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
@@ -171,14 +181,19 @@ impl Batch {
     /// [`BatchError`].
     pub async fn one(&self) -> Result<Report, BatchError> {
         let settings = &self.settings;
-        let input = Fingerprint::of(&settings.input.path)?;
         let mut stopped = self.stop.subscribe();
         let live = tokio::select! {
             live = self.versions.live(settings.run.model_wait) => live?,
             _ = stopped.wait_for(|stop| *stop) => return Err(BatchError::Stopped),
         };
+        // Only now: a file may be delivered while a version is waited for.
+        let input = Fingerprint::of(&settings.input.path)?;
+        let before = self.work.journal();
         if let Some(report) = self.blocking(Self::finished_before).await? {
-            return Ok(report);
+            if before.is_some_and(|journal| self.differs(&journal, &input, &live).is_none()) {
+                return Ok(report);
+            }
+            info!(run = %report.run, "an earlier run of something else was complete; a new one begins");
         }
         let under_way = self.goes_on(&input, &live).await?;
         let is_new = under_way.is_none();
@@ -233,21 +248,33 @@ impl Batch {
         live: &Arc<LoadedModel>,
     ) -> Result<Option<(Journal, Arc<LoadedModel>)>, BatchError> {
         let Some(journal) = self.work.journal() else { return Ok(None) };
-        let cause = if journal.scorer.model != *live.name() {
-            "another model is to score".to_owned()
-        } else if journal.input != *input {
-            "the input is another".to_owned()
-        } else if journal.output != self.settings.output {
-            "the output is another".to_owned()
-        } else {
-            match self.versions.begun_with(&journal.scorer, live).await? {
+        let cause = match self.differs(&journal, input, live) {
+            Some(cause) => cause.to_owned(),
+            None => match self.versions.begun_with(&journal.scorer, live).await? {
                 Some(model) => return Ok(Some((journal, model))),
-                None => format!("version {} is no longer announced", journal.scorer.version),
-            }
+                None => {
+                    format!("version {} is no longer announced, or not to be used", journal.scorer.version)
+                }
+            },
         };
         warn!(run = %journal.run, cause, "the run that was under way is given up");
         self.blocking(move |batch| batch.give_up(&journal, &cause)).await?;
         Ok(None)
+    }
+
+    /// Why what is to be done now is not what that run is about.
+    fn differs(&self, journal: &Journal, input: &Fingerprint, live: &LoadedModel) -> Option<&'static str> {
+        if journal.scorer.model != *live.name() {
+            Some("another model is to score")
+        } else if journal.input != *input {
+            Some("the input is another")
+        } else if journal.reading != self.settings.input.reading() {
+            Some("the input is to be read otherwise")
+        } else if journal.output != self.settings.output {
+            Some("the output is another")
+        } else {
+            None
+        }
     }
 
     /// Gives up a run that no sink is open for.
@@ -265,8 +292,9 @@ impl Batch {
 
     /// Takes a run to its end. Blocks.
     fn complete(&self, journal: Journal, model: &LoadedModel) -> Result<Report, BatchError> {
+        let digest = journal.scorer.digest;
         let failed =
-            |source: RunError| BatchError::Run { run: journal.run.clone(), source: Box::new(source) };
+            |source: RunError| BatchError::Run { run: journal.run.clone(), digest, source: Box::new(source) };
         let started = Instant::now();
         let last = self.work.last().filter(|last| last.scorer.model == journal.scorer.model);
         let job = Job {
@@ -376,11 +404,12 @@ fn new_journal(settings: &Settings, input: Fingerprint, model: &LoadedModel) -> 
         digest: model.digest(),
         generation: model.generation(),
     };
-    let output = settings.output.clone();
+    let (output, reading) = (settings.output.clone(), settings.input.reading());
     Journal {
         run: run_id(settings, began_at_unix_ms),
         scorer,
         input,
+        reading,
         output,
         began_at_unix_ms,
         position: 0,

@@ -9,7 +9,7 @@ use modelcast::{
     Catalog, FetchError, KafkaError, LiveModel, LoadedModel, ModelState, admission::Policy,
     settings::KafkaSettings,
 };
-use modelcast_protocol::{Digest, ModelName, key::TrustedKeys, status::Phase};
+use modelcast_protocol::{Digest, ModelName, desired::VersionEntry, key::TrustedKeys, status::Phase};
 use thiserror::Error;
 use tracing::{info, warn};
 
@@ -128,13 +128,21 @@ impl Versions {
         let in_force = catalog.in_force(&scorer.model).await.map_err(unreachable)?;
         let entry = in_force.as_ref().and_then(|in_force| {
             let desired = in_force.announcement.body.as_ref().ok()?;
-            desired.versions.iter().find(|entry| entry.manifest == digest).cloned()
+            let may =
+                |entry: &&VersionEntry| entry.manifest == digest && !desired.is_quarantined(entry.version);
+            desired.versions.iter().find(may).cloned()
         });
         let Some(entry) = entry else { return Ok(None) };
         let fetched =
             catalog.version(&scorer.model, &entry, scorer.generation, &self.policy, Arc::new(|_| {})).await;
-        fetched
-            .map(|model| Some(Arc::new(model)))
-            .map_err(|source| ModelError::Fetch { digest, source: Box::new(source) })
+        match fetched {
+            Ok(model) => Ok(Some(Arc::new(model))),
+            // It would be refused each time.
+            Err(FetchError::Refused(refusal)) => {
+                warn!(begun_with = %scorer.version, %refusal, "the version that the run began with is refused");
+                Ok(None)
+            }
+            Err(source) => Err(ModelError::Fetch { digest, source: Box::new(source) }),
+        }
     }
 }

@@ -75,6 +75,9 @@ pub enum RunError {
         /// The first one.
         first: Failure,
     },
+    /// There is nothing to score.
+    #[error("the input has no row: a file that was not written to its end, or the wrong one")]
+    Empty,
     /// A key stands in two rows.
     #[error("rows {first} and {again} have the same key, and nobody can say which of them is meant")]
     DuplicateKey {
@@ -95,14 +98,22 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// Whether it is the file as it was just then: another one may be on its way.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Input(InputError::Changed { .. }) | Self::Empty)
+    }
+
     /// Whether the same run would fail again: it is given up then.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Input(InputError::Unreadable { .. }) => false,
-            Self::Input(_) | Self::Predict(_) | Self::TooManyFailures { .. } | Self::DuplicateKey { .. } => {
-                true
-            }
+            Self::Input(_)
+            | Self::Predict(_)
+            | Self::TooManyFailures { .. }
+            | Self::Empty
+            | Self::DuplicateKey { .. } => true,
             Self::Sink(error) => error.is_refusal(),
             Self::Keys(_) | Self::Stopped | Self::Lost => false,
         }
@@ -230,6 +241,9 @@ impl<'a> Scoring<'a> {
     }
 
     fn finish(self) -> Result<Summary, RunError> {
+        if self.rows == 0 {
+            return Err(RunError::Empty);
+        }
         if let FailuresMax::Share(most) = self.job.failures_max {
             #[expect(clippy::cast_precision_loss, reason = "a share")]
             let allowed = self.rows as f64 * most;

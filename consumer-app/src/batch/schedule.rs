@@ -111,12 +111,13 @@ fn ended(due: &mut Due<'_>, run: &Result<Report, BatchError>, report: &impl Fn(&
         Err(error) if error.is_stopped() => info!("the run goes on at the next start"),
         Err(error) => error!(error = chain(error), "run failed"),
     }
-    if let Due::Version { live, scored, not_before } = due {
+    if let Due::Version { scored, not_before, .. } = due {
         match run {
             Ok(run) => *scored = Some(run.scorer.digest),
-            // The same version would be refused again.
-            Err(error) if error.is_refusal() => *scored = live.load().map(|model| model.digest()),
-            Err(_) => *not_before = Instant::now() + RETRY_AFTER,
+            Err(error) => match error.refused_version() {
+                Some(digest) => *scored = Some(digest),
+                None => *not_before = Instant::now() + RETRY_AFTER,
+            },
         }
     }
 }

@@ -69,6 +69,8 @@ pub struct Journal {
     pub scorer: Scorer,
     /// What it reads.
     pub input: Fingerprint,
+    /// How it reads it: digest of the settings that say so.
+    pub reading: Digest,
     /// Where it writes.
     pub output: OutputSettings,
     /// When it began, Unix milliseconds.

@@ -145,7 +145,7 @@ pub enum Verdict {
 /// A row with its prediction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PredictionRow {
-    /// Number of the row in the input, from 1; a header does not count.
+    /// Number of the row in the input, from 0; a header does not count.
     pub row: u64,
     /// Its key, unique in the input, from 1 to [`KEY_MAX_BYTES`] bytes without a zero byte.
     pub key: String,
@@ -156,7 +156,7 @@ pub struct PredictionRow {
 /// A row that has no prediction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FailureRow {
-    /// Number of the row in the input, from 1; a header does not count.
+    /// Number of the row in the input, from 0; a header does not count.
     pub row: u64,
     /// Its key, where it has a usable one.
     pub key: Option<String>,

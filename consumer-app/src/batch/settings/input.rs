@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use modelcast::settings::SettingsError;
+use modelcast_protocol::Digest;
 use serde::Deserialize;
 
 use crate::{
@@ -58,6 +59,12 @@ impl Default for InputSection {
 }
 
 impl InputSettings {
+    /// A digest of what says how the file is read: another one gives other rows or other keys.
+    #[must_use]
+    pub fn reading(&self) -> Digest {
+        Digest::of(format!("{:?}", (self.format, self.delimiter, &self.columns)).as_bytes())
+    }
+
     pub(super) fn check(
         mut section: InputSection,
         path: Option<(PathBuf, Source)>,

@@ -162,6 +162,7 @@ impl FileSink {
         } else {
             // The state folder may be on another file system.
             fs::copy(self.work.failures(), work::beside(&beside))?;
+            File::open(work::beside(&beside))?.sync_all()?;
             work::put_in_place(&work::beside(&beside), &beside)?;
         }
         let said = json!({ "run": self.journal.run, "scorer": self.journal.scorer, "summary": summary });

@@ -206,3 +206,14 @@ fn an_input_that_is_written_to_while_it_is_read_ends_the_run() {
     assert_eq!((code, log.contains("was changed while it was read")), (Some(4), true), "{log}");
     assert!(!place.path("out.csv").exists());
 }
+
+#[test]
+fn an_input_without_a_row_replaces_nothing() {
+    let rows = Data::Houses.rows(10);
+    let place = place_of(Data::Houses, &rows, "");
+    let flags = ["--output", "out.csv", "--once", "--json"];
+    place.run(&flags).report();
+    place.write_csv("in.csv", &Rows::new());
+    assert!(place.run(&flags).error(4).contains("the input has no row"));
+    must_be(&read_csv(&place.path("out.csv")), &Data::Houses.predictions(&rows));
+}

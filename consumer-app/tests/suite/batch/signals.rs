@@ -72,6 +72,13 @@ fn a_run_is_given_up_when_its_input_is_another_or_it_is_to_go_elsewhere() {
     let ended = place.run(&["--output", "other.csv", "--once", "--json"]);
     assert_eq!(ended.report()["resumed_at"], 0);
     assert!(ended.log.contains("the output is another"), "{}", ended.log);
+
+    interrupted(&place, &["--output", "out.csv", "--once"]);
+    place.configure(&format!("[input]\npath = \"in.csv\"\nignore = [\"id\"]\n{SETTINGS}"));
+    let ended = place.run(&["--output", "out.csv", "--once", "--json"]);
+    assert_eq!(ended.report()["resumed_at"], 0);
+    assert!(ended.log.contains("the input is to be read otherwise"), "{}", ended.log);
+    assert_eq!(read_csv(&place.path("out.csv")).first().unwrap().0, "0", "rows are named by their numbers");
 }
 
 #[test]
@@ -109,6 +116,13 @@ fn a_run_that_the_store_has_whole_is_not_made_again() {
     assert_eq!(report["summary"]["rows"], 150_000);
     assert_eq!(Store::open(&place.store()).unwrap().runs(None, 9).unwrap().len(), 1);
     assert!(journal(&place).is_none());
+
+    // Left by a run of something else, it stands in for nothing.
+    fs::write(place.path("state/batch-1/batch/journal.json"), serde_json::to_vec(&left).unwrap()).unwrap();
+    place.write_csv("in.csv", &rows[..10].to_vec());
+    let report = place.run(&["--once", "--json"]).report();
+    assert_ne!(report["run"], left["run"]);
+    assert_eq!(report["summary"]["rows"], 10);
 }
 
 #[test]
