@@ -79,7 +79,7 @@ pub async fn decide(State(shared): State<Shared>, path: StoredPath, request: Req
         if !readers.settings().decide_on_page {
             return Err(NotStored::NotOnPage);
         }
-        origin::check(&parts, form.field("token"))?;
+        origin::check(&parts, form.field("token"), &readers.settings().page_hosts)?;
         let (verdict, by, reason) = form.decision()?;
         gathered(&shared, &path).await?; // that it is of this model
         let at = unix_ms();

@@ -60,6 +60,11 @@ pub enum NotStored {
     /// The request was not made by the page that it claims to come from.
     #[error("the form was not sent by this page: load the page again, and send it from there")]
     Foreign,
+    /// The page was reached under a name that anybody can have pointed here.
+    #[error(
+        "the page is not known under the name that it was reached by: add it to predictions.serve.page_hosts"
+    )]
+    OtherHost,
     /// A field of the form is missing or not possible.
     #[error("{field} {cause}")]
     Field {
@@ -83,7 +88,7 @@ impl NotStored {
             }
             Self::TooManyKeys { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Malformed { .. } | Self::Field { .. } => StatusCode::BAD_REQUEST,
-            Self::NotOnPage | Self::Foreign => StatusCode::FORBIDDEN,
+            Self::NotOnPage | Self::Foreign | Self::OtherHost => StatusCode::FORBIDDEN,
             Self::Unanswered(unanswered) => match unanswered {
                 Unanswered::Store(StoreError::NoneApproved { .. } | StoreError::NoRun { .. }) => {
                     StatusCode::NOT_FOUND

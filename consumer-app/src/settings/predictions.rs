@@ -41,6 +41,8 @@ pub struct ServeSettings {
     pub show: Show,
     /// Whether the page of a run has a form to approve or reject it.
     pub decide_on_page: bool,
+    /// Names under which a browser may reach the page to decide; addresses and `localhost` always may.
+    pub page_hosts: Vec<String>,
 }
 
 /// Which predictions a model's page shows.
@@ -70,7 +72,13 @@ impl Default for StoreSettings {
 
 impl Default for ServeSettings {
     fn default() -> Self {
-        Self { readers_max: 4, keys_max: 1_000, show: Show::Live, decide_on_page: false }
+        Self {
+            readers_max: 4,
+            keys_max: 1_000,
+            show: Show::Live,
+            decide_on_page: false,
+            page_hosts: Vec::new(),
+        }
     }
 }
 
@@ -128,8 +136,11 @@ pub(crate) fn check(settings: &StoreSettings, shown: &mut Shown<'_>) -> Result<(
         }
         shown.add(&key, value.to_string(), shown.written(section, name));
     }
-    let words =
-        [("show", serve.show.name().to_owned()), ("decide_on_page", serve.decide_on_page.to_string())];
+    let words = [
+        ("show", serve.show.name().to_owned()),
+        ("decide_on_page", serve.decide_on_page.to_string()),
+        ("page_hosts", serve.page_hosts.join(", ")),
+    ];
     for (name, value) in words {
         let source = shown.written("predictions.serve", name);
         shown.add(&format!("predictions.serve.{name}"), value, source);

@@ -1,12 +1,13 @@
 //! That a form was sent by a page of this application, and not by a page elsewhere in the same browser.
 //!
-//! Two checks. The browser says where the request comes from (`Sec-Fetch-Site`, or `Origin` where there is none); and
-//! the form carries a token that is in a cookie too, which no other site can read or set.
+//! Three checks. The browser says where the request comes from (`Sec-Fetch-Site`, or `Origin` where there is none); and
+//! the form carries a token that is in a cookie too, which no other site can read or set. Both are true of a page elsewhere
+//! whose name was pointed at this machine (DNS rebinding): so the name must be an address, `localhost`, or known.
 //!
 //! # Invariants
 //! * A request that says nothing of where it comes from is refused.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, net::IpAddr};
 
 use axum::http::{
     HeaderMap, Uri,
@@ -66,11 +67,28 @@ impl Token {
 /// Checks where a form comes from.
 ///
 /// # Errors
-/// [`NotStored::Foreign`].
-pub(super) fn check(request: &Parts, token: &str) -> Result<(), NotStored> {
+/// [`NotStored::Foreign`] and [`NotStored::OtherHost`].
+pub(super) fn check(request: &Parts, token: &str, known: &[String]) -> Result<(), NotStored> {
+    if !host(request).is_some_and(|host| is_known(host, known)) {
+        return Err(NotStored::OtherHost);
+    }
     let is_right = Token::in_cookie(&request.headers)
         .is_some_and(|cookie| bool::from(cookie.0.as_bytes().ct_eq(token.as_bytes())));
     if is_right && is_same_origin(request) { Ok(()) } else { Err(NotStored::Foreign) }
+}
+
+/// The name and port that the request was sent to.
+fn host(request: &Parts) -> Option<&str> {
+    let header = request.headers.get(HOST).map(|value| value.to_str().unwrap_or_default());
+    // HTTP/2 has no header of that name.
+    header.or_else(|| request.uri.authority().map(Authority::as_str))
+}
+
+fn is_known(host: &str, known: &[String]) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let name = authority.host().trim_matches(['[', ']']);
+    let is_name = |other: &str| name.eq_ignore_ascii_case(other);
+    name.parse::<IpAddr>().is_ok() || is_name("localhost") || known.iter().any(|known| is_name(known))
 }
 
 fn is_same_origin(request: &Parts) -> bool {
@@ -78,11 +96,9 @@ fn is_same_origin(request: &Parts) -> bool {
     if let Some(site) = text("sec-fetch-site") {
         return site == "same-origin";
     }
-    // HTTP/2 has no header of that name.
-    let host = text(HOST.as_str()).or_else(|| request.uri.authority().map(Authority::as_str));
     let origin = text(ORIGIN.as_str());
     let origin = origin.and_then(|origin| origin.parse::<Uri>().ok());
-    match (origin.as_ref().and_then(Uri::authority), host) {
+    match (origin.as_ref().and_then(Uri::authority), host(request)) {
         (Some(origin), Some(host)) => origin.as_str().eq_ignore_ascii_case(host),
         _ => false,
     }
@@ -99,7 +115,8 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        check(&request.body(()).unwrap().into_parts().0, token).is_ok()
+        let known = ["app".to_owned(), "H2".to_owned()];
+        check(&request.body(()).unwrap().into_parts().0, token, &known).is_ok()
     }
 
     #[test]
@@ -129,5 +146,25 @@ mod tests {
             assert!(!check_with(headers, token), "{headers:?} {token}");
         }
         assert!(!check_with(&[("cookie", "modelcast-form="), ("sec-fetch-site", "same-origin")], ""));
+    }
+
+    #[test]
+    fn a_name_that_somebody_else_pointed_here_is_not_taken() {
+        let token = Token::random();
+        let cookie = token.cookie();
+        for (host, is_taken) in [
+            ("app", true),
+            ("APP:8080", true),
+            ("127.0.0.1:8080", true),
+            ("[::1]:8080", true),
+            ("localhost:8080", true),
+            ("evil.example:8080", false),
+            ("app.evil.example", false),
+            ("127.0.0.1.evil.example", false),
+            ("", false),
+        ] {
+            let headers = [("cookie", cookie.as_str()), ("sec-fetch-site", "same-origin"), ("host", host)];
+            assert_eq!(check_with(&headers, token.text()), is_taken, "{host:?}");
+        }
     }
 }
