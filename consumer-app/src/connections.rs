@@ -90,6 +90,16 @@ impl Connection {
         }
     }
 
+    /// The same of a write; while it waits, nobody may be looking for what there is to read.
+    fn written(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(done) = done {
+            self.moved(&done);
+            return Poll::Ready(done);
+        }
+        ready!(self.idle.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
     fn read_first(&mut self, bytes: usize) {
         if let Some((_, read)) = &mut self.first {
             *read = read.saturating_add(bytes);
@@ -120,9 +130,8 @@ impl AsyncRead for Connection {
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let done = ready!(Pin::new(&mut this.stream).poll_write(cx, from));
-        this.moved(&done);
-        Poll::Ready(done)
+        let done = Pin::new(&mut this.stream).poll_write(cx, from);
+        this.written(cx, done)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -139,9 +148,8 @@ impl AsyncWrite for Connection {
         from: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let done = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, from));
-        this.moved(&done);
-        Poll::Ready(done)
+        let done = Pin::new(&mut this.stream).poll_write_vectored(cx, from);
+        this.written(cx, done)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -81,6 +81,15 @@ pub enum Refusal {
         /// The limit.
         seconds: u64,
     },
+    /// A stream of requests was silent.
+    #[error("nothing was sent for {seconds} s (http.idle_timeout_seconds)")]
+    Idle {
+        /// The limit.
+        seconds: u64,
+    },
+    /// The application shuts down.
+    #[error("the application shuts down: ask again")]
+    Ending,
     /// The connection broke within the body.
     #[error("the body broke off: {cause}")]
     BodyBroken {
@@ -183,11 +192,13 @@ impl Refusal {
             | Self::NotServed { .. } => StatusCode::NOT_FOUND,
             Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
-            Self::NotReady { .. } | Self::Busy { .. } | Self::Shed { .. } | Self::Late { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NotReady { .. }
+            | Self::Busy { .. }
+            | Self::Shed { .. }
+            | Self::Late { .. }
+            | Self::Ending => StatusCode::SERVICE_UNAVAILABLE,
             Self::BodyTooLarge { .. } | Self::TooManyRows { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTimeout { .. } | Self::Idle { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::BodyBroken { .. }
             | Self::Malformed { .. }
             | Self::Tensor { .. }
@@ -207,12 +218,12 @@ impl Refusal {
             // Stored predictions are not asked for over gRPC.
             Self::NoRoute { .. } | Self::NotOffered { .. } | Self::NotStored(_) => Code::Unimplemented,
             Self::UnknownModel { .. } | Self::NotServed { .. } => Code::NotFound,
-            Self::NotReady { .. } => Code::Unavailable,
+            Self::NotReady { .. } | Self::Ending => Code::Unavailable,
             Self::Unauthenticated { .. } => Code::Unauthenticated,
             Self::Busy { .. } | Self::Shed { .. } | Self::BodyTooLarge { .. } | Self::TooManyRows { .. } => {
                 Code::ResourceExhausted
             }
-            Self::BodyTimeout { .. } | Self::Late { .. } => Code::DeadlineExceeded,
+            Self::BodyTimeout { .. } | Self::Idle { .. } | Self::Late { .. } => Code::DeadlineExceeded,
             Self::Predict { source } if !asks_too_much(source) => Code::Internal,
             Self::Lost => Code::Internal,
             Self::BodyBroken { .. }
@@ -265,6 +276,18 @@ pub fn shortened(text: &str) -> String {
         start.push('…');
     }
     start
+}
+
+/// Start and end of an error's text: it may repeat what a caller sent, and says at its end where that stands.
+#[must_use]
+pub fn clipped(text: &str) -> String {
+    const START_CHARS: usize = 300;
+    const END_CHARS: usize = 80;
+    let count = text.chars().count();
+    if count <= START_CHARS + END_CHARS {
+        return text.to_owned();
+    }
+    text.chars().take(START_CHARS).chain(['…']).chain(text.chars().skip(count - END_CHARS)).collect()
 }
 
 /// Whether the row's values, and not the model, are why there is no prediction.

@@ -18,7 +18,10 @@ use axum::{
     http::{Extensions, HeaderName},
 };
 use futures::{StreamExt as _, stream};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 use tonic::Status;
 
 use super::bounds;
@@ -103,19 +106,26 @@ impl Messages {
             let cause = "the call has no message".to_owned();
             return if is_enough { Ok(None) } else { Err(Refusal::BodyBroken { cause }) };
         }
+        // Its memory and its size would stand for those of the first.
+        if self.had_one && !self.is_stream {
+            return Err(Refusal::Malformed { cause: "the call has more than one message".to_owned() });
+        }
         self.had_one = true;
         let seconds = self.limits.body_timeout_seconds;
         let whole = timeout(Duration::from_secs(seconds), self.whole()).await;
         whole.map_err(|_| Refusal::BodyTimeout { seconds })?.map(Some)
     }
 
-    /// Waits for the first byte of a message; false at the end. A stream may be silent, a single call not.
+    /// Waits for the first byte of a message; false at the end. A stream may be silent for as long as a connection may:
+    /// it has a place among the requests under way.
     async fn begin(&mut self) -> Result<bool, Refusal> {
         if self.is_stream {
-            let mut ending = self.ending.clone();
+            let (mut ending, idle_seconds) = (self.ending.clone(), self.limits.idle_timeout_seconds);
             return tokio::select! {
                 more = self.more() => more,
-                _ = ending.wait_for(|ending| *ending == Ending::Closing) => Ok(false),
+                // Not an end like any other: what is on its way is not answered.
+                _ = ending.wait_for(|ending| *ending == Ending::Closing) => Err(Refusal::Ending),
+                () = sleep(Duration::from_secs(idle_seconds)) => Err(Refusal::Idle { seconds: idle_seconds }),
             };
         }
         let seconds = self.limits.body_timeout_seconds;

@@ -22,7 +22,7 @@ use crate::{
         repository::Entry,
         request::{
             DIMENSIONS_MAX, InferRequest, List, NO_CLASSIFICATION, NO_SHARED_MEMORY, Shape, Tensor,
-            WantedOutput,
+            WantedOutput, check_id,
         },
         rows,
     },
@@ -38,6 +38,7 @@ pub(super) fn request(message: &ModelInferRequest, rows_max: usize) -> Result<In
         return Err(Refusal::Malformed { cause });
     }
     let mut tensors = message.inputs.iter().map(empty).collect::<Result<Vec<_>, _>>()?;
+    check_id(&message.id)?;
     // Before values are read: bytes take up to eight times their size as numbers.
     rows::row_count(&tensors, rows_max)?;
     for (place, (tensor, input)) in tensors.iter_mut().zip(&message.inputs).enumerate() {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{inputs, outputs, platform};
 use crate::{
-    refusal::Refusal,
+    refusal::{Refusal, clipped},
     router::{Shared, VersionPath},
     served::{ServedModel, ServedModels},
 };
@@ -68,8 +68,9 @@ pub async fn list(State(shared): State<Shared>, request: Request) -> Result<Json
     let body = shared.bodies.read(&parts, body).await?;
     let IndexRequest { ready } = match body.bytes.as_slice() {
         [] => IndexRequest::default(),
-        body => serde_json::from_slice(body)
-            .map_err(|error| Refusal::Malformed { cause: format!("of the index: {error}") })?,
+        body => serde_json::from_slice(body).map_err(|error| Refusal::Malformed {
+            cause: format!("of the index: {}", clipped(&error.to_string())),
+        })?,
     };
     let entry = |Entry { name, version, state, reason }| json!({ "name": name, "version": version, "state": state, "reason": reason });
     Ok(Json(index(&shared.models, ready).map(entry).collect()))

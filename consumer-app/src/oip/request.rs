@@ -11,7 +11,7 @@ use serde::{
 };
 
 use super::column::{Column, at};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, clipped};
 
 /// Most dimensions of a shape that are read; two are the most that fit a model.
 pub(crate) const DIMENSIONS_MAX: usize = 8;
@@ -24,6 +24,9 @@ pub(crate) const NO_SHARED_MEMORY: &str = "shared memory is not served: send the
 /// Why an output that is to be ranked is refused.
 pub(crate) const NO_CLASSIFICATION: &str =
     "`classification` is not served: a probability has its label in an output of its own";
+
+/// Longest `id`, which comes back in the answer: some digits, a UUID, or a path of a trace.
+const ID_MAX_BYTES: usize = 1024;
 
 /// The body of an inference request. Parameters that change no answer and fields of other versions of the protocol
 /// are passed over; one that would change the answer and is not served is refused.
@@ -151,9 +154,23 @@ impl<'a> InferRequest<'a> {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Err(Refusal::Malformed { cause: "it is empty".into() });
         }
-        serde_json::from_slice(body)
-            .map_err(|error| Refusal::Malformed { cause: format!("{error}{}", hint(body, &error)) })
+        let request: Self = serde_json::from_slice(body).map_err(|error| Refusal::Malformed {
+            cause: format!("{}{}", clipped(&error.to_string()), hint(body, &error)),
+        })?;
+        check_id(request.id.as_deref().unwrap_or_default())?;
+        Ok(request)
     }
+}
+
+/// Whether an `id` may come back in the answer.
+///
+/// # Errors
+/// [`Refusal::Malformed`].
+pub(crate) fn check_id(id: &str) -> Result<(), Refusal> {
+    if id.len() <= ID_MAX_BYTES {
+        return Ok(());
+    }
+    Err(Refusal::Malformed { cause: format!("its `id` is longer than {ID_MAX_BYTES} bytes") })
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Tensor<'a> {

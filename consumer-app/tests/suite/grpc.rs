@@ -351,6 +351,29 @@ fn a_stream_answers_each_request_in_its_turn_and_goes_on_after_a_wrong_one() {
     assert_eq!(answers[2].infer_response.as_ref().unwrap().outputs[0].shape, [3, 1]);
 }
 
+#[test]
+fn a_stream_that_says_nothing_more_ends_and_gives_its_place_back() {
+    let http = HttpSettings {
+        idle_timeout_seconds: 3,
+        ping_interval_seconds: 1,
+        requests_max: 1,
+        ..HttpSettings::default()
+    };
+    let server = Server::with([fixed(house(4)), fixed(tumour(1))], http);
+    let Caller { runtime, mut client } = Caller::of(&server);
+    let ended = runtime.block_on(async {
+        let requests = stream::iter([rows(1).message(true)]).chain(stream::pending());
+        let mut answers = client.model_stream_infer(requests).await.unwrap().into_inner();
+        assert!(answers.next().await.unwrap().unwrap().infer_response.is_some());
+        let taken = client.model_infer(rows(1).message(true)).await.unwrap_err();
+        assert_eq!(taken.code(), Code::ResourceExhausted, "{taken}");
+        answers.next().await.unwrap().unwrap_err()
+    });
+    assert_eq!(ended.code(), Code::DeadlineExceeded, "{ended}");
+    assert!(ended.message().contains("nothing was sent for 3 s"), "{ended}");
+    runtime.block_on(client.model_infer(rows(1).message(true))).unwrap();
+}
+
 /// Each row: what is changed in a right request of two rows, the code, and words of the sentence.
 #[test]
 fn every_wrong_request_has_the_code_and_the_sentence_of_rest() {

@@ -50,6 +50,9 @@ fn a_hostile_body_is_a_client_error_whatever_it_claims() {
         // Too much of it.
         tensor("[200000]", "FP64", &format!("[{}]", many(200_000))),
         format!("{{\"inputs\": [{}]}}", vec![fp64("radius", &[1.0]).to_string(); 20_000].join(",")),
+        // What an error would repeat, and what an answer would.
+        format!("{{\"inputs\": \"{}\"}}", "\u{7f}".repeat(1_000_000)),
+        format!("{{\"id\": \"{}\", \"inputs\": []}}", "a".repeat(1_025)),
         // No JSON.
         "\u{0}".repeat(1000),
         "\u{feff}{}".to_owned(),

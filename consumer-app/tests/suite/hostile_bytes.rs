@@ -33,13 +33,14 @@ fn bytes_that_are_no_message_are_invalid_and_never_internal() {
     let framed = |flag: u8, len: usize, bytes: &[u8]| {
         [&[flag][..], &u32::try_from(len).unwrap().to_be_bytes(), bytes].concat()
     };
-    let rows: [(Vec<u8>, &str); 9] = [
+    let rows: [(Vec<u8>, &str); 10] = [
         (vec![], "the call has no message"),
         (vec![0, 0], "a message ends after 2 of 5 bytes"),
         (framed(0, 16 << 20, &right), "bytes"),
         (framed(0, 0xffff_ffff, &right), "larger than"),
         (framed(7, right.len(), &right), "the flag 7"),
         (framed(1, right.len(), &right), "compressed otherwise"),
+        (framed(0, right.len(), &right).repeat(2), "more than one message"),
         (framed(0, 3, &[0xff; 3]), ""),
         (framed(0, right.len() - 5, &right[..right.len() - 5]), ""),
         (framed(0, 4, &[0x2a, 0xff, 0xff, 0x7f]), ""),
