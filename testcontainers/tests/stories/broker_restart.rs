@@ -17,10 +17,11 @@ const APPS: [&str; 2] = ["app-1", "app-2"];
 /// Publishes one version after the other until it is told to end; each must be committed.
 async fn publish_on(
     publisher: Publisher,
+    first: PublishedVersion,
     done: Arc<AtomicU64>,
     end: Arc<AtomicBool>,
 ) -> Vec<PublishedVersion> {
-    let mut published = Vec::new();
+    let mut published = vec![first];
     while !end.load(SeqCst) {
         let weight = f64::from(u32::try_from(published.len()).unwrap() + 1);
         match publisher.publish(linear::request(MODEL, weight), Arc::new(|_| {})).await {
@@ -43,12 +44,13 @@ fn a_rolling_restart_loses_no_publish_and_restarts_no_app() {
     let catalog = publisher.catalog().clone();
     let (done, end) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let apps = APPS.map(|name| scene.app(name, &[MODEL]));
-    let publishing = runtime.spawn(publish_on(publisher, Arc::clone(&done), Arc::clone(&end)));
-    // Not for one version: the next ones come at once.
+    let first = runtime.block_on(linear::publish(&publisher, linear::request(MODEL, 1.0)));
+    // Before the next ones, which come at once: each of them takes an app away from the one before.
     for app in &apps {
         wait_for("the app to be ready", || app.is_ready().then_some(()));
     }
     let boots_before = scene.wait_until_reported(MODEL, APPS.len());
+    let publishing = runtime.spawn(publish_on(publisher, first, Arc::clone(&done), Arc::clone(&end)));
 
     for broker in cluster.brokers() {
         let before = done.load(SeqCst);
