@@ -112,6 +112,10 @@ impl Versions {
         match self.runtime.block_on(fetched) {
             Ok(model) => Ok(Found::Version(self.keep(Arc::new(model)))),
             Err(FetchError::Kafka(error)) => Err(error),
+            // A full disk passes, and says nothing of the version.
+            Err(FetchError::Store(cause)) => {
+                Err(KafkaError::Transient { what: "a version of the past on this disk".to_owned(), cause })
+            }
             Err(error) => {
                 let cause = format!("version {} cannot be had any more: {error}", entry.version);
                 warn!(cause, "records of its time go to the dead letters");
