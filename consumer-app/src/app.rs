@@ -74,12 +74,13 @@ impl AppError {
 /// # Errors
 /// [`AppError`]; never because Kafka cannot be reached: then the last known good versions serve.
 pub async fn run(settings: Settings, listening: impl FnOnce(&str, SocketAddr)) -> Result<(), AppError> {
-    let keys = settings.keys.trusted()?;
+    let keys = settings.process.keys.trusted()?;
     let signal = server::signal()?;
     let listener = bind(settings.http.listen).await?;
-    let feed = Feed::start(&settings, &keys).await?;
+    let feed = Feed::start(&settings.process, &settings.models, &keys).await?;
     let stored = settings.predictions.as_ref().map(Readers::start).transpose()?;
-    let models = ServedModels::new(settings.instance, feed.models().iter().cloned()).with_stored(stored);
+    let models =
+        ServedModels::new(settings.process.instance, feed.models().iter().cloned()).with_stored(stored);
     let scheme = if settings.http.tls.is_on() { "https" } else { "http" };
     listening(scheme, listener.local_addr()?);
     let served = server::serve(listener, Arc::new(models), settings.http, signal).await;

@@ -158,9 +158,9 @@ impl BatchError {
 /// # Errors
 /// [`BatchError`], for a single run. With a schedule, and whenever a version goes live, runs that fail are logged.
 pub async fn run(settings: Settings, report: impl Fn(&Report)) -> Result<(), BatchError> {
-    let keys = settings.keys.trusted()?;
-    let work = Work::open(&settings.state.join("batch"))?;
-    let feed = Feed::start(&settings.of_subscriber(), &keys).await?;
+    let keys = settings.process.keys.trusted()?;
+    let work = Work::open(&settings.process.state.join("batch"))?;
+    let feed = Feed::start(&settings.process, std::slice::from_ref(&settings.model), &keys).await?;
     let Some(live) = feed.models().first().cloned() else { return Err(BatchError::Lost) };
     let versions = Versions::new(&settings, keys, live);
     let batch = Batch {
@@ -391,7 +391,7 @@ impl Batch {
     }
 
     fn approve(&self, store: &mut Store, journal: &Journal) -> Result<RunState, BatchError> {
-        let (who, reason) = (self.settings.instance.as_str(), "run.approve is automatic");
+        let (who, reason) = (self.settings.process.instance.as_str(), "run.approve is automatic");
         Ok(store.approve(&journal.run, who, reason, clock::unix_ms())?.state)
     }
 }
@@ -421,7 +421,7 @@ fn new_journal(settings: &Settings, input: Fingerprint, model: &LoadedModel) -> 
 fn run_id(settings: &Settings, at_unix_ms: u64) -> RunId {
     let at = i64::try_from(at_unix_ms).ok().and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
     let time = at.unwrap_or_default().strftime("%Y%m%dt%H%M%S");
-    let own = format!("{}/{at_unix_ms}/{}", settings.instance, std::process::id());
+    let own = format!("{}/{at_unix_ms}/{}", settings.process.instance, std::process::id());
     let own = Digest::of(own.as_bytes()).to_hex();
     let name = format!("{time}-{}", own.get(..8).unwrap_or_default());
     RunId::parse(&name).expect("digits and a few of the letters that a name may have")

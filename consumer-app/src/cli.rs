@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     batch::args::BatchArgs,
     predictions::verbs::args::PredictionsArgs,
-    settings::{Overrides, Source},
+    settings::{Overrides, ProcessOverrides, Source},
     stream::args::StreamArgs,
 };
 
@@ -70,21 +70,29 @@ pub struct CommonArgs {
     pub log_format: LogFormat,
 }
 
-/// The flags of `serve`.
+/// The flags of a process of the fleet.
 #[derive(Debug, Args)]
-pub struct ServeArgs {
+pub struct ProcessArgs {
     /// What every subcommand takes.
     #[command(flatten)]
     pub common: CommonArgs,
-    /// Address to listen on, instead of http.listen; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR", env = "MODELCAST_LISTEN")]
-    pub listen: Option<SocketAddr>,
-    /// Name in the fleet, instead of instance.name.
+    /// Name in the fleet, instead of instance.name; each process has its own.
     #[arg(long, value_name = "NAME", env = "MODELCAST_INSTANCE")]
     pub instance: Option<InstanceName>,
     /// Folder for what must outlive the process, instead of instance.state.
     #[arg(long, value_name = "FOLDER", env = "MODELCAST_STATE")]
     pub state: Option<PathBuf>,
+}
+
+/// The flags of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// What every process takes.
+    #[command(flatten)]
+    pub process: ProcessArgs,
+    /// Address to listen on, instead of http.listen; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", env = "MODELCAST_LISTEN")]
+    pub listen: Option<SocketAddr>,
     /// A model to serve, instead of those in the file; may be repeated.
     #[arg(long = "model", value_name = "NAME")]
     pub models: Vec<ModelName>,
@@ -112,17 +120,27 @@ impl CommonArgs {
     }
 }
 
+impl ProcessArgs {
+    /// What these flags, and the environment behind them, put over the file.
+    #[must_use]
+    pub fn overrides(&self, matches: &ArgMatches) -> ProcessOverrides {
+        ProcessOverrides {
+            kafka: self.common.kafka.clone().map(|value| (value, source(matches, "kafka"))),
+            namespace: self.common.namespace.clone().map(|value| (value, source(matches, "namespace"))),
+            instance: self.instance.clone().map(|value| (value, source(matches, "instance"))),
+            state: self.state.clone().map(|value| (value, source(matches, "state"))),
+        }
+    }
+}
+
 impl ServeArgs {
     /// What these flags, and the environment behind them, put over the file.
     #[must_use]
     pub fn overrides(&self, matches: &ArgMatches) -> Overrides {
         let models = (!self.models.is_empty()).then(|| (self.models.clone(), source(matches, "models")));
         Overrides {
-            kafka: self.common.kafka.clone().map(|value| (value, source(matches, "kafka"))),
-            namespace: self.common.namespace.clone().map(|value| (value, source(matches, "namespace"))),
+            process: self.process.overrides(matches),
             listen: self.listen.map(|value| (value, source(matches, "listen"))),
-            instance: self.instance.clone().map(|value| (value, source(matches, "instance"))),
-            state: self.state.clone().map(|value| (value, source(matches, "state"))),
             models,
         }
     }

@@ -6,13 +6,13 @@
 //! # Invariants
 //! * Without Kafka the application serves every model that it was told to, or does not start.
 
-use modelcast::{Embedded, LiveModel, SubscribeError, Subscriber, admission::Policy};
+use modelcast::{Embedded, LiveModel, SubscribeError, Subscriber};
 use modelcast_protocol::{key::TrustedKeys, resolve::Identity};
 use tracing::info;
 
 use crate::{
     app::AppError,
-    settings::{ModelSettings, Settings},
+    settings::{ModelSettings, ProcessSettings},
 };
 
 /// All models of the process, and what swaps them.
@@ -27,14 +27,18 @@ impl Feed {
     /// # Errors
     /// [`AppError::Subscribe`]; [`AppError::Embedded`] where a file must serve and cannot. Never because Kafka cannot
     /// be reached.
-    pub async fn start(settings: &Settings, keys: &TrustedKeys) -> Result<Self, AppError> {
-        if settings.has_kafka() {
-            let subscriber = subscribe(settings, keys).await?;
+    pub async fn start(
+        process: &ProcessSettings,
+        models: &[ModelSettings],
+        keys: &TrustedKeys,
+    ) -> Result<Self, AppError> {
+        if process.has_kafka() {
+            let subscriber = subscribe(process, models, keys).await?;
             let models = subscriber.models().cloned().collect();
             return Ok(Self { models, subscriber: Some(subscriber) });
         }
         info!("embedded only: kafka.bootstrap_servers is empty, so Kafka is never contacted");
-        let (models, keys) = (settings.models.clone(), keys.clone());
+        let (models, keys) = (models.to_vec(), keys.clone());
         // Decoding a large model takes longer than the runtime's threads may be busy.
         let load = move || models.iter().map(|model| load(model, &keys)).collect::<Result<Vec<_>, _>>();
         let models = tokio::task::spawn_blocking(load).await.map_err(std::io::Error::other)??;
@@ -56,20 +60,20 @@ impl Feed {
     }
 }
 
-fn policy(model: &ModelSettings) -> Policy {
-    Policy { artifact_max_bytes: model.artifact_max_bytes, ..Policy::standard() }
-}
-
-async fn subscribe(settings: &Settings, keys: &TrustedKeys) -> Result<Subscriber, AppError> {
-    let identity = Identity { instance: settings.instance.clone(), labels: settings.labels.clone() };
-    let mut builder = Subscriber::builder(&settings.kafka, keys, identity, &settings.state);
-    for model in &settings.models {
+async fn subscribe(
+    process: &ProcessSettings,
+    models: &[ModelSettings],
+    keys: &TrustedKeys,
+) -> Result<Subscriber, AppError> {
+    let identity = Identity { instance: process.instance.clone(), labels: process.labels.clone() };
+    let mut builder = Subscriber::builder(&process.kafka, keys, identity, &process.state);
+    for model in models {
         builder = match &model.embedded {
-            Some(file) => builder.model_with_embedded(model.name.clone(), policy(model), file.clone()),
-            None => builder.model(model.name.clone(), policy(model)),
+            Some(file) => builder.model_with_embedded(model.name.clone(), model.policy(), file.clone()),
+            None => builder.model(model.name.clone(), model.policy()),
         };
     }
-    let failed = |source: SubscribeError| AppError::Subscribe { state: settings.state.clone(), source };
+    let failed = |source: SubscribeError| AppError::Subscribe { state: process.state.clone(), source };
     builder.start().await.map_err(failed)
 }
 
@@ -81,7 +85,7 @@ fn load(model: &ModelSettings, keys: &TrustedKeys) -> Result<LiveModel, AppError
     if found != model.name {
         return Err(AppError::OtherModel { file, found, wanted: model.name.clone() });
     }
-    let loaded = opened.admit(&policy(model), &|_| {}).map_err(|refusal| unusable(refusal.into()))?;
+    let loaded = opened.admit(&model.policy(), &|_| {}).map_err(|refusal| unusable(refusal.into()))?;
     let (version, generation) = (loaded.version(), loaded.generation());
     info!(model = %model.name, %version, %generation, file = %file.display(), "embedded version serves");
     Ok(LiveModel::fixed(loaded)?)

@@ -70,11 +70,11 @@ fn main() -> ExitCode {
 }
 
 fn batch(args: &BatchArgs, matches: &ArgMatches) -> anyhow::Result<()> {
-    start_log(&args.common)?;
-    let file = args.common.config_file(DEFAULT_BATCH_CONFIG);
+    start_log(&args.process.common)?;
+    let file = args.process.common.config_file(DEFAULT_BATCH_CONFIG);
     let settings = batch::settings::Settings::read(file.as_deref(), args.overrides(matches))
         .map_err(BatchError::from)?;
-    info!(version = env!("CARGO_PKG_VERSION"), instance = %settings.instance, "consumer-app batch starts");
+    info!(version = env!("CARGO_PKG_VERSION"), instance = %settings.process.instance, "consumer-app batch starts");
     for (key, value, source) in &settings.shown {
         info!(key, value, source = source.name(), "setting");
     }
@@ -96,11 +96,13 @@ fn say_report(report: &Report, json: bool) {
 }
 
 fn run_stream(args: &StreamArgs, matches: &ArgMatches) -> anyhow::Result<()> {
-    start_log(&args.common)?;
-    let settings =
-        StreamSettings::read(args.common.config_file(STREAM_CONFIG).as_deref(), args.overrides(matches))
-            .map_err(StreamError::from)?;
-    info!(version = env!("CARGO_PKG_VERSION"), instance = %settings.instance, "consumer-app stream starts");
+    start_log(&args.process.common)?;
+    let settings = StreamSettings::read(
+        args.process.common.config_file(STREAM_CONFIG).as_deref(),
+        args.overrides(matches),
+    )
+    .map_err(StreamError::from)?;
+    info!(version = env!("CARGO_PKG_VERSION"), instance = %settings.process.instance, "consumer-app stream starts");
     for (key, value, source) in &settings.shown {
         info!(key, value, source = source.name(), "setting");
     }
@@ -112,11 +114,11 @@ fn run_stream(args: &StreamArgs, matches: &ArgMatches) -> anyhow::Result<()> {
 }
 
 fn serve(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<()> {
-    start_log(&args.common)?;
+    start_log(&args.process.common)?;
     let settings =
-        Settings::read(args.common.config_file(DEFAULT_CONFIG).as_deref(), args.overrides(matches))
+        Settings::read(args.process.common.config_file(DEFAULT_CONFIG).as_deref(), args.overrides(matches))
             .map_err(AppError::from)?;
-    info!(version = env!("CARGO_PKG_VERSION"), instance = %settings.instance, "consumer-app starts");
+    info!(version = env!("CARGO_PKG_VERSION"), instance = %settings.process.instance, "consumer-app starts");
     for (key, value, source) in &settings.shown {
         info!(key, value, source = source.name(), "setting");
     }

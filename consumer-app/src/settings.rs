@@ -11,16 +11,14 @@ mod http;
 pub(crate) mod instance;
 mod models;
 pub(crate) mod predictions;
+mod process;
 pub(crate) mod source;
 mod tls;
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{net::SocketAddr, path::Path};
 
 use modelcast::settings::{KafkaSettings, KeySettings, SettingsError, load};
-use modelcast_protocol::{InstanceName, ModelName, Namespace, desired::Labels};
+use modelcast_protocol::ModelName;
 use serde::Deserialize;
 
 use self::source::Shown;
@@ -29,6 +27,7 @@ pub use self::{
     instance::InstanceSection,
     models::ModelSettings,
     predictions::{ServeSettings, Show, StoreSettings},
+    process::{ProcessOverrides, ProcessSettings},
     source::Source,
     tls::TlsSettings,
 };
@@ -54,16 +53,10 @@ pub struct FileSettings {
 /// What environment and flags put over the file.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
-    /// Of `kafka.bootstrap_servers`.
-    pub kafka: Option<(String, Source)>,
-    /// Of `kafka.namespace`.
-    pub namespace: Option<(Namespace, Source)>,
+    /// Of what every subcommand has.
+    pub process: ProcessOverrides,
     /// Of `http.listen`.
     pub listen: Option<(SocketAddr, Source)>,
-    /// Of `instance.name`.
-    pub instance: Option<(InstanceName, Source)>,
-    /// Of `instance.state`.
-    pub state: Option<(PathBuf, Source)>,
     /// In place of `[[models]]`; one that is in the file too keeps what the file says of it.
     pub models: Option<(Vec<ModelName>, Source)>,
 }
@@ -71,18 +64,10 @@ pub struct Overrides {
 /// Checked settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How to reach Kafka.
-    pub kafka: KafkaSettings,
-    /// Whose signatures are trusted.
-    pub keys: KeySettings,
+    /// What every subcommand has.
+    pub process: ProcessSettings,
     /// The HTTP server.
     pub http: HttpSettings,
-    /// Name in the fleet.
-    pub instance: InstanceName,
-    /// Labels.
-    pub labels: Labels,
-    /// Folder for what must outlive the process.
-    pub state: PathBuf,
     /// What to serve; at least one.
     pub models: Vec<ModelSettings>,
     /// Where predictions are stored, if they are served.
@@ -92,12 +77,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Whether there is a Kafka to subscribe at; without one the embedded files serve.
-    #[must_use]
-    pub fn has_kafka(&self) -> bool {
-        !self.kafka.bootstrap_servers.trim().is_empty()
-    }
-
     /// Reads the file, if there is one to read, and puts the overrides over it.
     ///
     /// # Errors
@@ -111,33 +90,15 @@ impl Settings {
 
     fn check(file: FileSettings, written: &toml::Table, over: Overrides) -> Result<Self, SettingsError> {
         let mut shown = Shown { written, list: Vec::new() };
-        let mut kafka = file.kafka;
-        let servers = shown.put_over(&mut kafka.bootstrap_servers, over.kafka, "kafka", "bootstrap_servers");
-        let namespace = shown.put_over(&mut kafka.namespace, over.namespace, "kafka", "namespace");
-        shown.kafka(&kafka, servers, namespace);
-        let source = shown.written("keys", "trusted");
-        shown.add("keys.trusted", format!("{:?}", file.keys.trusted), source);
-
+        let sections = (file.kafka, file.keys, file.instance);
+        let process = ProcessSettings::check(sections, over.process, &mut shown)?;
         let mut http = file.http;
         let source = shown.put_over(&mut http.listen, over.listen, "http", "listen");
         shown.add("http.listen", http.listen.to_string(), source);
         http::check(&http, &mut shown)?;
 
-        let mut instance = file.instance.name;
-        let source = shown.put_over(&mut instance, source::some(over.instance), "instance", "name");
-        let instance = instance.map_or_else(instance::machine_name, Ok)?;
-        shown.add("instance.name", instance.to_string(), source);
-        instance::check_labels(&file.instance.labels)?;
-        let source = shown.written("instance", "labels");
-        shown.add("instance.labels", format!("{:?}", file.instance.labels), source);
-        let mut state = file.instance.state;
-        let source = shown.put_over(&mut state, source::some(over.state), "instance", "state");
-        let state = state.unwrap_or_else(|| PathBuf::from("state").join(instance.as_str()));
-        shown.add("instance.state", state.display().to_string(), source);
-
         let source = over.models.as_ref().map_or(Source::File, |(_, source)| *source);
-        let has_kafka = !kafka.bootstrap_servers.trim().is_empty();
-        let models = models::check(file.models, over.models.map(|(names, _)| names), has_kafka)?;
+        let models = models::check(file.models, over.models.map(|(names, _)| names), process.has_kafka())?;
         for model in &models {
             let embedded =
                 model.embedded.as_ref().map_or_else(|| "none".to_owned(), |file| file.display().to_string());
@@ -148,8 +109,7 @@ impl Settings {
         if let Some(predictions) = &predictions {
             predictions::check(predictions, &mut shown)?;
         }
-        let (keys, labels, shown) = (file.keys, file.instance.labels, shown.list);
-        Ok(Self { kafka, keys, http, instance, labels, state, models, predictions, shown })
+        Ok(Self { process, http, models, predictions, shown: shown.list })
     }
 }
 
@@ -157,7 +117,7 @@ impl Settings {
 mod tests {
     use std::{fs, net::Ipv4Addr};
 
-    use modelcast_protocol::limits::ARTIFACT_MAX_BYTES;
+    use modelcast_protocol::{InstanceName, limits::ARTIFACT_MAX_BYTES};
 
     use super::*;
 
@@ -215,16 +175,18 @@ mod tests {
         let text = "[http]\nlisten = \"127.0.0.1:1\"\n[[models]]\nname = \"a\"\nartifact_max_bytes = 5\n";
         let overrides = Overrides {
             listen: Some((SocketAddr::from((Ipv4Addr::LOCALHOST, 2)), Source::Environment)),
-            instance: Some((InstanceName::parse("i").unwrap(), Source::Flag)),
+            process: ProcessOverrides {
+                instance: Some((InstanceName::parse("i").unwrap(), Source::Flag)),
+                ..ProcessOverrides::default()
+            },
             models: Some((
                 vec![ModelName::parse("b").unwrap(), ModelName::parse("a").unwrap()],
                 Source::Flag,
             )),
-            ..Overrides::default()
         };
         let settings = read(text, overrides).unwrap();
         assert_eq!(settings.http.listen.port(), 2);
-        assert_eq!(settings.state, Path::new("state/i"));
+        assert_eq!(settings.process.state, Path::new("state/i"));
         let caps: Vec<_> = settings.models.iter().map(|model| model.artifact_max_bytes).collect();
         assert_eq!(caps, [ARTIFACT_MAX_BYTES, 5]);
         let source = |key: &str| settings.shown.iter().find(|shown| shown.0 == key).unwrap().2;
@@ -257,7 +219,7 @@ mod tests {
     fn the_shipped_file_without_kafka_loads() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/embedded.toml");
         let settings = Settings::read(Some(&path), Overrides::default()).unwrap();
-        assert!(!settings.has_kafka());
+        assert!(!settings.process.has_kafka());
         assert!(settings.models.iter().all(|model| model.embedded.is_some()));
     }
 }

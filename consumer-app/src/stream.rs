@@ -24,11 +24,8 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use modelcast::{
-    Catalog, KafkaError, LiveModel, SubscribeError, Subscriber, admission::Policy, pipe::PipeError,
-    settings::SettingsError,
-};
-use modelcast_protocol::{key::TrustedKeys, resolve::Identity};
+use modelcast::{Catalog, KafkaError, LiveModel, pipe::PipeError, settings::SettingsError};
+use modelcast_protocol::key::TrustedKeys;
 use thiserror::Error;
 use tokio::{net::TcpListener, runtime::Handle, sync::oneshot};
 use tracing::info;
@@ -39,7 +36,7 @@ use self::{
     versions::Versions,
     work::Work,
 };
-use crate::{served::ServedModels, server};
+use crate::{app::AppError, feed::Feed, served::ServedModels, server};
 
 /// Why the stream does not start, or ended before it was told to.
 #[derive(Debug, Error)]
@@ -56,8 +53,8 @@ pub enum StreamError {
         source: io::Error,
     },
     /// The subscriber does not start.
-    #[error("cannot subscribe to the model")]
-    Subscribe(#[source] SubscribeError),
+    #[error(transparent)]
+    Feed(#[from] AppError),
     /// The history of the model cannot be read.
     #[error("cannot read the history of the model")]
     History(#[source] KafkaError),
@@ -78,7 +75,7 @@ impl StreamError {
     pub fn is_settings(&self) -> bool {
         match self {
             Self::Settings(_) => true,
-            Self::Subscribe(source) => matches!(source, SubscribeError::Kafka(KafkaError::Property { .. })),
+            Self::Feed(source) => source.is_settings(),
             Self::Pipe(source) => matches!(
                 source,
                 PipeError::Topic { .. }
@@ -95,11 +92,12 @@ impl StreamError {
 /// # Errors
 /// [`StreamError`]; where Kafka cannot be reached for a while, it waits.
 pub async fn run(settings: StreamSettings, listening: impl FnOnce(SocketAddr)) -> Result<(), StreamError> {
-    let keys = settings.keys.trusted()?;
+    let keys = settings.process.keys.trusted()?;
     let signal = server::signal()?;
     let listener = bind(settings.stream.listen).await?;
-    let (subscriber, live) = subscribe(&settings, &keys).await?;
-    let models = Arc::new(ServedModels::new(settings.instance.clone(), [live.clone()]));
+    let feed = Feed::start(&settings.process, std::slice::from_ref(&settings.model), &keys).await?;
+    let live = feed.models().first().cloned().ok_or(StreamError::Gone)?;
+    let models = Arc::new(ServedModels::new(settings.process.instance.clone(), [live.clone()]));
     let counts = Arc::new(Counts::new());
     listening(listener.local_addr()?);
     let versions = versions(&settings, &keys, &live).await?;
@@ -124,8 +122,7 @@ pub async fn run(settings: StreamSettings, listening: impl FnOnce(SocketAddr)) -
         Some(result) => result,
         None => ended.await,
     };
-    info!("withdrawing the status record");
-    subscriber.shutdown().await;
+    feed.shutdown().await;
     drop(close);
     observing.abort();
     info!("ended");
@@ -149,22 +146,6 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, StreamError> {
     TcpListener::bind(address).await.map_err(|source| StreamError::Bind { address, source })
 }
 
-async fn subscribe(
-    settings: &StreamSettings,
-    keys: &TrustedKeys,
-) -> Result<(Subscriber, LiveModel), StreamError> {
-    let identity = Identity { instance: settings.instance.clone(), labels: settings.labels.clone() };
-    let builder = Subscriber::builder(&settings.kafka, keys, identity, &settings.state);
-    let subscriber = builder.model(settings.model.clone(), policy(settings)).start().await;
-    let subscriber = subscriber.map_err(StreamError::Subscribe)?;
-    let live = subscriber.model(&settings.model).cloned().ok_or(StreamError::Gone)?;
-    Ok((subscriber, live))
-}
-
-fn policy(settings: &StreamSettings) -> Policy {
-    Policy { artifact_max_bytes: settings.stream.artifact_max_bytes, ..Policy::standard() }
-}
-
 async fn versions(
     settings: &StreamSettings,
     keys: &TrustedKeys,
@@ -173,8 +154,8 @@ async fn versions(
     if settings.stream.model_at == ModelAt::Live {
         return Ok(None);
     }
-    let catalog = Catalog::connect(&settings.kafka, keys).await.map_err(StreamError::History)?;
+    let catalog = Catalog::connect(&settings.process.kafka, keys).await.map_err(StreamError::History)?;
     let max_bytes = settings.stream.versions_max_bytes;
-    let (live, policy) = (live.clone(), policy(settings));
+    let (live, policy) = (live.clone(), settings.model.policy());
     Ok(Some(Versions::new(catalog, live, policy, Handle::current(), max_bytes)))
 }

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Args};
-use modelcast_protocol::{InstanceName, ModelName};
+use modelcast_protocol::ModelName;
 
 use super::settings::Overrides;
-use crate::cli::{CommonArgs, source};
+use crate::cli::{ProcessArgs, source};
 
 /// What `--help` says after the flags.
 pub const EXIT_CODES: &str = "Exit codes: 0 the run is complete, or a signal ended the waiting for the next one; \
@@ -17,9 +17,9 @@ pub const EXIT_CODES: &str = "Exit codes: 0 the run is complete, or a signal end
 /// The flags of `batch`. Flags go over the environment, and that goes over the file.
 #[derive(Debug, Args)]
 pub struct BatchArgs {
-    /// What every subcommand takes.
+    /// What every process takes.
     #[command(flatten)]
-    pub common: CommonArgs,
+    pub process: ProcessArgs,
     /// File to score, CSV or Parquet by its name, instead of input.path; implies --once.
     #[arg(long, value_name = "FILE")]
     pub input: Option<PathBuf>,
@@ -38,12 +38,6 @@ pub struct BatchArgs {
     /// Print what each run had to say of itself as one JSON object a line.
     #[arg(long)]
     pub json: bool,
-    /// Name in the fleet, instead of instance.name.
-    #[arg(long, value_name = "NAME", env = "MODELCAST_INSTANCE")]
-    pub instance: Option<InstanceName>,
-    /// Folder for what must outlive the process, instead of instance.state.
-    #[arg(long, value_name = "FOLDER", env = "MODELCAST_STATE")]
-    pub state: Option<PathBuf>,
 }
 
 impl BatchArgs {
@@ -55,15 +49,12 @@ impl BatchArgs {
             source(matches, flag)
         });
         Overrides {
-            kafka: self.common.kafka.clone().map(|value| (value, source(matches, "kafka"))),
-            namespace: self.common.namespace.clone().map(|value| (value, source(matches, "namespace"))),
+            process: self.process.overrides(matches),
             input: self.input.clone().map(|value| (value, source(matches, "input"))),
             output: self.output.clone().map(|value| (value, source(matches, "output"))),
             key: self.key.clone().map(|value| (value, source(matches, "key"))),
             model: self.model.clone().map(|value| (value, source(matches, "model"))),
             once,
-            instance: self.instance.clone().map(|value| (value, source(matches, "instance"))),
-            state: self.state.clone().map(|value| (value, source(matches, "state"))),
         }
     }
 }

@@ -60,8 +60,8 @@ impl Versions {
     /// Versions of the model that the settings name, whose handle this is.
     #[must_use]
     pub fn new(settings: &Settings, keys: TrustedKeys, live: LiveModel) -> Self {
-        let policy = Policy { artifact_max_bytes: settings.model.artifact_max_bytes, ..Policy::standard() };
-        Self { kafka: settings.kafka.clone(), keys, live, policy, is_followed: settings.has_kafka() }
+        let (process, policy) = (&settings.process, settings.model.policy());
+        Self { kafka: process.kafka.clone(), keys, live, policy, is_followed: process.has_kafka() }
     }
 
     /// The handle of the model.

@@ -217,7 +217,7 @@ mod tests {
         );
         fs::write(folder.join("batch.toml"), text).unwrap();
         let settings = Settings::read(Some(&folder.join("batch.toml")), Overrides::default()).unwrap();
-        let keys = settings.keys.trusted().unwrap();
+        let keys = settings.process.keys.trusted().unwrap();
         let model = LoadedModel::embedded(Embedded::File(file), &keys, &Policy::standard()).unwrap();
         let versions = Versions::new(&settings, keys, LiveModel::fixed(model).unwrap());
         Batch {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use modelcast::settings::SettingsError;
+use modelcast::{admission::Policy, settings::SettingsError};
 use modelcast_protocol::{ModelName, limits::ARTIFACT_MAX_BYTES};
 use serde::Deserialize;
 
@@ -25,6 +25,34 @@ pub struct ModelSettings {
     pub embedded: Option<PathBuf>,
 }
 
+impl ModelSettings {
+    /// A model that only a flag names.
+    pub(crate) fn named(name: ModelName) -> Self {
+        Self { name, artifact_max_bytes: ARTIFACT_MAX_BYTES, embedded: None }
+    }
+
+    /// Checks a model that stands in `section`.
+    pub(crate) fn check(&self, section: &str, has_kafka: bool) -> Result<(), SettingsError> {
+        if !(1..=ARTIFACT_MAX_BYTES).contains(&self.artifact_max_bytes) {
+            let (key, possible) =
+                (format!("{section}.artifact_max_bytes"), format!("from 1 to {ARTIFACT_MAX_BYTES} is"));
+            return Err(wrong(&key, &self.artifact_max_bytes, &possible));
+        }
+        if !has_kafka && self.embedded.is_none() {
+            let possible =
+                "kafka.bootstrap_servers is empty: without Kafka only a file that `modelcast pull` wrote is";
+            return Err(wrong(&format!("{section}.embedded"), &"", possible));
+        }
+        Ok(())
+    }
+
+    /// What of an artifact is admitted.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        Policy { artifact_max_bytes: self.artifact_max_bytes, ..Policy::standard() }
+    }
+}
+
 /// The models of the file, or those of the flags in their place.
 pub(super) fn check(
     file: Vec<ModelSettings>,
@@ -37,8 +65,7 @@ pub(super) fn check(
             .into_iter()
             .map(|name| {
                 let in_file = file.iter().find(|model| model.name == name).cloned();
-                let artifact_max_bytes = ARTIFACT_MAX_BYTES;
-                in_file.unwrap_or(ModelSettings { name, artifact_max_bytes, embedded: None })
+                in_file.unwrap_or_else(|| ModelSettings::named(name))
             })
             .collect(),
     };
@@ -51,20 +78,7 @@ pub(super) fn check(
         if !seen.insert(&model.name) {
             return Err(wrong("models.name", &model.name, "a model named once is"));
         }
-        if !(1..=ARTIFACT_MAX_BYTES).contains(&model.artifact_max_bytes) {
-            let key = format!("models.{}.artifact_max_bytes", model.name);
-            return Err(wrong(
-                &key,
-                &model.artifact_max_bytes,
-                &format!("from 1 to {ARTIFACT_MAX_BYTES} is"),
-            ));
-        }
-    }
-    if let Some(model) = models.iter().find(|model| !has_kafka && model.embedded.is_none()) {
-        let key = format!("models.{}.embedded", model.name);
-        let cause =
-            "kafka.bootstrap_servers is empty: without Kafka only a file that `modelcast pull` wrote is";
-        return Err(wrong(&key, &"", cause));
+        model.check(&format!("models.{}", model.name), has_kafka)?;
     }
     Ok(models)
 }

@@ -1,28 +1,22 @@
 //! The flags of `stream`.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::net::SocketAddr;
 
 use clap::{ArgMatches, Args};
-use modelcast_protocol::{InstanceName, ModelName};
+use modelcast_protocol::ModelName;
 
 use super::settings::{ModelAt, Overrides};
-use crate::cli::{CommonArgs, source};
+use crate::cli::{ProcessArgs, source};
 
 /// The flags of `stream`. Flags go over the environment, and that goes over the file.
 #[derive(Debug, Args)]
 pub struct StreamArgs {
-    /// What every subcommand takes.
+    /// What every process takes.
     #[command(flatten)]
-    pub common: CommonArgs,
+    pub process: ProcessArgs,
     /// Address of metrics and health, instead of stream.listen; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", env = "MODELCAST_LISTEN")]
     pub listen: Option<SocketAddr>,
-    /// Name in the fleet and in the group, instead of instance.name; no two members may have one.
-    #[arg(long, value_name = "NAME", env = "MODELCAST_INSTANCE")]
-    pub instance: Option<InstanceName>,
-    /// Folder for what must outlive the process, instead of instance.state.
-    #[arg(long, value_name = "FOLDER", env = "MODELCAST_STATE")]
-    pub state: Option<PathBuf>,
     /// The model that scores, instead of stream.model.
     #[arg(long, value_name = "NAME")]
     pub model: Option<ModelName>,
@@ -39,10 +33,7 @@ impl StreamArgs {
     #[must_use]
     pub fn overrides(&self, matches: &ArgMatches) -> Overrides {
         Overrides {
-            kafka: self.common.kafka.clone().map(|value| (value, source(matches, "kafka"))),
-            namespace: self.common.namespace.clone().map(|value| (value, source(matches, "namespace"))),
-            instance: self.instance.clone().map(|value| (value, source(matches, "instance"))),
-            state: self.state.clone().map(|value| (value, source(matches, "state"))),
+            process: self.process.overrides(matches),
             listen: self.listen.map(|value| (value, source(matches, "listen"))),
             model: self.model.clone().map(|value| (value, source(matches, "model"))),
             model_at: self.model_at.map(|value| (value, source(matches, "model_at"))),

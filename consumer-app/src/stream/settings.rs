@@ -7,7 +7,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
@@ -16,11 +16,11 @@ use modelcast::{
     settings::{KafkaSettings, KeySettings, SettingsError, load},
 };
 use modelcast_models::codec::Format;
-use modelcast_protocol::{InstanceName, ModelName, Namespace, desired::Labels, limits::ARTIFACT_MAX_BYTES};
+use modelcast_protocol::{InstanceName, ModelName, limits::ARTIFACT_MAX_BYTES};
 use serde::Deserialize;
 
 use crate::settings::{
-    InstanceSection, Source, instance,
+    InstanceSection, ModelSettings, ProcessOverrides, ProcessSettings, Source,
     source::{Shown, some, wrong},
 };
 
@@ -99,14 +99,8 @@ pub enum ModelAt {
 /// What environment and flags put over the file.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
-    /// Of `kafka.bootstrap_servers`.
-    pub kafka: Option<(String, Source)>,
-    /// Of `kafka.namespace`.
-    pub namespace: Option<(Namespace, Source)>,
-    /// Of `instance.name`.
-    pub instance: Option<(InstanceName, Source)>,
-    /// Of `instance.state`.
-    pub state: Option<(PathBuf, Source)>,
+    /// Of what every subcommand has.
+    pub process: ProcessOverrides,
     /// Of `stream.listen`.
     pub listen: Option<(SocketAddr, Source)>,
     /// Of `stream.model`.
@@ -120,18 +114,10 @@ pub struct Overrides {
 /// Checked settings.
 #[derive(Debug, Clone)]
 pub struct StreamSettings {
-    /// How to reach Kafka.
-    pub kafka: KafkaSettings,
-    /// Whose signatures are trusted.
-    pub keys: KeySettings,
-    /// Name in the fleet, and in the group.
-    pub instance: InstanceName,
-    /// Labels.
-    pub labels: Labels,
-    /// Folder for what must outlive the process.
-    pub state: PathBuf,
+    /// What every subcommand has; its instance is the member's name in the group too.
+    pub process: ProcessSettings,
     /// The model that scores.
-    pub model: ModelName,
+    pub model: ModelSettings,
     /// Topics, group and limits.
     pub pipe: PipeSettings,
     /// The rest of `[stream]`.
@@ -192,30 +178,21 @@ impl StreamSettings {
 
     fn check(file: FileSettings, written: &toml::Table, over: Overrides) -> Result<Self, SettingsError> {
         let mut shown = Shown { written, list: Vec::new() };
-        let mut kafka = file.kafka;
-        let servers = shown.put_over(&mut kafka.bootstrap_servers, over.kafka, "kafka", "bootstrap_servers");
-        let namespace = shown.put_over(&mut kafka.namespace, over.namespace, "kafka", "namespace");
-        shown.kafka(&kafka, servers, namespace);
-        let source = shown.written("keys", "trusted");
-        shown.add("keys.trusted", format!("{:?}", file.keys.trusted), source);
-
-        let mut instance = file.instance.name;
-        let source = shown.put_over(&mut instance, some(over.instance), "instance", "name");
-        let instance = instance.map_or_else(instance::machine_name, Ok)?;
-        shown.add("instance.name", instance.to_string(), source);
-        instance::check_labels(&file.instance.labels)?;
-        let source = shown.written("instance", "labels");
-        shown.add("instance.labels", format!("{:?}", file.instance.labels), source);
-        let mut state = file.instance.state;
-        let source = shown.put_over(&mut state, some(over.state), "instance", "state");
-        let state = state.unwrap_or_else(|| PathBuf::from("state").join(instance.as_str()));
-        shown.add("instance.state", state.display().to_string(), source);
+        let sections = (file.kafka, file.keys, file.instance);
+        let process = ProcessSettings::check(sections, over.process, &mut shown)?;
+        if !process.has_kafka() {
+            return Err(wrong(
+                "kafka.bootstrap_servers",
+                &"",
+                "a stream goes from Kafka to Kafka: an address is",
+            ));
+        }
 
         let mut stream = file.stream;
         let source = shown.put_over(&mut stream.model, some(over.model), "stream", "model");
         let missing = || wrong("stream.model", &"", "the name of a model is");
-        let model = stream.model.clone().ok_or_else(missing)?;
-        shown.add("stream.model", model.to_string(), source);
+        let name = stream.model.clone().ok_or_else(missing)?;
+        shown.add("stream.model", name.to_string(), source);
         let source = shown.put_over(&mut stream.listen, over.listen, "stream", "listen");
         shown.add("stream.listen", stream.listen.to_string(), source);
         let source = shown.put_over(&mut stream.model_at, over.model_at, "stream", "model_at");
@@ -224,9 +201,9 @@ impl StreamSettings {
         shown.add("stream.group", stream.group.clone(), source);
         check_texts(&stream, &mut shown)?;
         check_limits(&stream, &mut shown)?;
-        let pipe = pipe(&stream, &instance);
-        let (keys, labels, shown) = (file.keys, file.instance.labels, shown.list);
-        Ok(Self { kafka, keys, instance, labels, state, model, pipe, stream, shown })
+        let pipe = pipe(&stream, &process.instance);
+        let model = ModelSettings { name, artifact_max_bytes: stream.artifact_max_bytes, embedded: None };
+        Ok(Self { process, model, pipe, stream, shown: shown.list })
     }
 }
 
@@ -322,6 +299,10 @@ mod tests {
     fn a_wrong_setting_is_named_with_its_place() {
         let rows = [
             (WHOLE.replace("model = \"m\"\n", ""), ["stream.model", "name of a model"]),
+            (
+                format!("[kafka]\nbootstrap_servers = \"\"\n{WHOLE}"),
+                ["kafka.bootstrap_servers", "an address is"],
+            ),
             (WHOLE.replace("\"b\"", "\"\""), ["stream.output", "a name"]),
             (format!("{WHOLE}topic = 1\n"), ["topic", "line 7"]),
             (format!("{WHOLE}delivery = \"twice\"\n"), ["delivery", "line 7"]),
@@ -341,7 +322,10 @@ mod tests {
     #[test]
     fn flags_go_over_the_file_and_the_sources_are_known() {
         let overrides = Overrides {
-            instance: Some((InstanceName::parse("i").unwrap(), Source::Environment)),
+            process: ProcessOverrides {
+                instance: Some((InstanceName::parse("i").unwrap(), Source::Environment)),
+                ..ProcessOverrides::default()
+            },
             model_at: Some((ModelAt::EventTime, Source::Flag)),
             group: Some(("h".into(), Source::Flag)),
             ..Overrides::default()

@@ -77,7 +77,7 @@ impl Work {
 
     fn open(&self) -> Result<Option<Pipe>, PipeError> {
         while !self.stop.load(Relaxed) {
-            match Pipe::open(&self.settings.kafka, self.settings.pipe.clone()) {
+            match Pipe::open(&self.settings.process.kafka, self.settings.pipe.clone()) {
                 Ok(pipe) => return Ok(Some(pipe)),
                 Err(error) if error.is_transient() => {
                     warn!(%error, "the stream waits for Kafka");
@@ -217,7 +217,7 @@ mod tests {
         let model = Some((live.name().clone(), Source::Flag));
         let settings =
             StreamSettings::read(Some(&path), Overrides { model, ..Overrides::default() }).unwrap();
-        let models = ServedModels::new(settings.instance.clone(), [live]);
+        let models = ServedModels::new(settings.process.instance.clone(), [live]);
         let served = Arc::clone(models.models().next().unwrap());
         Work { settings, served, versions: None, counts: Arc::new(Counts::new()), stop: Arc::default() }
     }
