@@ -34,7 +34,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use modelcast::{LoadedModel, clock, settings::SettingsError};
+use modelcast::{LoadedModel, clock, settings::SettingsError, with_causes};
 use modelcast_protocol::Digest;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -43,7 +43,7 @@ use tracing::{info, warn};
 use self::{
     input::{Fingerprint, InputError},
     model::{ModelError, Versions},
-    report::{Report, chain},
+    report::Report,
     run::{Job, RunError},
     settings::{Approve, Settings, To},
     sink::{Sink, SinkError, files::FileSink, table::TableSink},
@@ -330,9 +330,9 @@ impl Batch {
         if !error.is_refusal() {
             return;
         }
-        let cause = chain(error);
+        let cause = with_causes(error);
         if let Err(error) = self.give_up(journal, &cause) {
-            warn!(run = %journal.run, error = chain(&error), "the run cannot be given up");
+            warn!(run = %journal.run, error = with_causes(&error), "the run cannot be given up");
         }
     }
 
@@ -386,7 +386,7 @@ impl Batch {
         match store.prune(&model.name, predictions.keep_runs, |_| {}) {
             Ok(pruned) if pruned.runs.is_empty() => {}
             Ok(pruned) => info!(runs = pruned.runs.len(), rows = pruned.rows, "old runs lost their rows"),
-            Err(error) => warn!(error = chain(&error), "old runs keep their rows for now"),
+            Err(error) => warn!(error = with_causes(&error), "old runs keep their rows for now"),
         }
     }
 

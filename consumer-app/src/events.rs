@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::{
     refusal::Refusal,
-    router::{Shared, VersionPath},
+    router::{Asked, Shared},
     served::ServedModel,
     server::Ending,
     status::ModelStatus,
@@ -31,7 +31,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// [`Refusal::UnknownModel`].
-pub async fn stream(State(shared): State<Shared>, path: VersionPath) -> Result<impl IntoResponse, Refusal> {
+pub async fn stream(State(shared): State<Shared>, path: Asked) -> Result<impl IntoResponse, Refusal> {
     let served = Arc::clone(shared.models.model(&path.model)?);
     let mut changes = served.live().watch();
     changes.mark_changed(); // the first event is the state as it is

@@ -39,3 +39,4 @@ pub mod settings;
 pub mod status;
 pub mod stream;
 mod tls;
+mod warnings;

@@ -34,7 +34,7 @@ pub use infer::predict;
 use self::answer::Written;
 use crate::{
     refusal::Refusal,
-    router::{Shared, VersionPath},
+    router::{Asked, Shared},
     served::ServedModel,
     server::Ending,
 };
@@ -71,7 +71,7 @@ pub(crate) fn is_server_ready(shared: &Shared) -> bool {
 ///
 /// # Errors
 /// [`Refusal`] for a model or version that is not served.
-pub async fn metadata(State(shared): State<Shared>, path: VersionPath) -> Result<Json<Value>, Refusal> {
+pub async fn metadata(State(shared): State<Shared>, path: Asked) -> Result<Json<Value>, Refusal> {
     let model = shared.models.model(&path.model)?.snapshot_of(path.version.as_deref())?;
     Ok(Json(json!({
         "name": model.name(),
@@ -87,7 +87,7 @@ pub async fn metadata(State(shared): State<Shared>, path: VersionPath) -> Result
 ///
 /// # Errors
 /// [`Refusal`] for a model that is not served, and a version that is not the live one.
-pub async fn model_ready(State(shared): State<Shared>, path: VersionPath) -> Result<Response, Refusal> {
+pub async fn model_ready(State(shared): State<Shared>, path: Asked) -> Result<Response, Refusal> {
     let served = shared.models.model(&path.model)?;
     let ready = is_ready(served, path.version.as_deref())?;
     let body = json!({ "name": served.live().name(), "ready": ready });
@@ -107,11 +107,7 @@ pub(crate) fn is_ready(served: &ServedModel, version: Option<&str>) -> Result<bo
 ///
 /// # Errors
 /// [`Refusal`] for whatever is wrong with the request.
-pub async fn infer(
-    State(shared): State<Shared>,
-    path: VersionPath,
-    request: Request,
-) -> Result<Response, Refusal> {
+pub async fn infer(State(shared): State<Shared>, path: Asked, request: Request) -> Result<Response, Refusal> {
     let served = Arc::clone(shared.models.model(&path.model)?);
     let (parts, body) = request.into_parts();
     let written = answer(&shared, &served, path.version.as_deref(), parts, body).await;

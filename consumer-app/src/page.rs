@@ -29,7 +29,7 @@ use self::html::{Escaped, humanized};
 use crate::{
     predictions::pages::panel::Panel,
     refusal::{Refusal, shortened},
-    router::{Shared, VersionPath},
+    router::{Asked, Shared},
     served::ServedModel,
     settings::Show,
     status::{phase_detail, phase_name},
@@ -54,7 +54,7 @@ pub async fn list(State(shared): State<Shared>) -> Response {
 /// `GET /models/{model}`, with the values of the form as a query; what is not in it takes its typical value.
 pub async fn model(
     State(shared): State<Shared>,
-    path: VersionPath,
+    path: Asked,
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Response {
     let given = query.map(|Query(given)| given).unwrap_or_default();

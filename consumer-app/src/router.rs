@@ -42,13 +42,17 @@ pub struct Shared {
     pub ending: watch::Receiver<Ending>,
 }
 
-/// The `{model}` and, where the route has one, the `{version}` of a path.
+/// What stands in the braces of a path, as far as the route has it.
 #[derive(Debug, Default)]
-pub struct VersionPath {
-    /// The model asked for.
+pub struct Asked {
+    /// The model.
     pub model: String,
-    /// The version asked for.
+    /// The version.
     pub version: Option<String>,
+    /// The key of a stored prediction.
+    pub key: String,
+    /// The run of a batch.
+    pub run: String,
 }
 
 /// All routes over these models.
@@ -75,10 +79,10 @@ pub fn router(models: Arc<ServedModels>, limits: HttpSettings, ending: watch::Re
         .with_state(shared)
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for VersionPath {
+impl<S: Send + Sync> FromRequestParts<S> for Asked {
     type Rejection = Infallible;
 
-    // A path that is no UTF-8 names no model, and that is what the caller is told.
+    // A path that is no UTF-8 names nothing, and that is what the caller is told.
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
         let mut path = Self::default();
         if let Ok(params) = RawPathParams::from_request_parts(parts, state).await {
@@ -86,6 +90,8 @@ impl<S: Send + Sync> FromRequestParts<S> for VersionPath {
                 match name {
                     "model" => value.clone_into(&mut path.model),
                     "version" => path.version = Some(value.to_owned()),
+                    "key" => value.clone_into(&mut path.key),
+                    "run" => value.clone_into(&mut path.run),
                     _ => {}
                 }
             }

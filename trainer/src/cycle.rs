@@ -13,6 +13,7 @@ use modelcast::{
     Artifact, KafkaError, PublishError, PublishRequest, Published, Publisher, clock,
     models::Decoders,
     publish::{GatePolicy, PublishEvent},
+    with_causes,
 };
 use modelcast_protocol::{Digest, change::NewRole, desired::Stamp, schema::Output};
 use thiserror::Error;
@@ -217,7 +218,8 @@ pub async fn publish(
         gates: candidate.gates.clone(),
         overrides: order.overrides.clone(),
         score_champion: Some(Arc::new(move |champion| {
-            score(champion.model(), champion.encoder(), &hold_out, &target).map_err(|error| chain(&error))
+            score(champion.model(), champion.encoder(), &hold_out, &target)
+                .map_err(|error| with_causes(&error))
         })),
         decoders: Arc::new(Decoders::standard()),
         role: NewRole::Champion,
@@ -268,12 +270,6 @@ fn parameters(recipe: &Recipe) -> BTreeMap<String, String> {
         Scale::Label { positive, negative } => put("labels", format!("{positive} against {negative}")),
     }
     parameters
-}
-
-/// An error with its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Times the stages.

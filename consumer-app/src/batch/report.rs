@@ -53,16 +53,3 @@ impl fmt::Display for Report {
         Ok(())
     }
 }
-
-/// An error with all that it stands on, in one line.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}

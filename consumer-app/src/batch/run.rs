@@ -196,7 +196,7 @@ impl<'a> Scoring<'a> {
         Self {
             job,
             encoder: ChunkEncoder::new(columns, job.model.encoder()),
-            counting: Counting::new(job.model.schema(), job.last),
+            counting: Counting::new(job.model.encoder(), job.last),
             duplicates: Duplicates::new(job.folder),
             rows: 0,
         }

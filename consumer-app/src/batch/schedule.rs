@@ -8,16 +8,12 @@
 use std::{io, time::Duration};
 
 use cronexpr::Crontab;
-use modelcast::LiveModel;
+use modelcast::{LiveModel, with_causes};
 use modelcast_protocol::Digest;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::{
-    Batch, BatchError,
-    report::{Report, chain},
-    settings::When,
-};
+use super::{Batch, BatchError, report::Report, settings::When};
 use crate::server;
 
 /// Before a run that failed, though not for its input, is tried again when a version went live.
@@ -109,7 +105,7 @@ fn ended(due: &mut Due<'_>, run: &Result<Report, BatchError>, report: &impl Fn(&
     match run {
         Ok(run) => report(run),
         Err(error) if error.is_stopped() => info!("the run goes on at the next start"),
-        Err(error) => error!(error = chain(error), "run failed"),
+        Err(error) => error!(error = with_causes(error), "run failed"),
     }
     if let Due::Version { scored, not_before, .. } = due {
         match run {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{inputs, outputs, platform};
 use crate::{
     refusal::{Refusal, clipped},
-    router::{Shared, VersionPath},
+    router::{Asked, Shared},
     served::{ServedModel, ServedModels},
 };
 
@@ -80,7 +80,7 @@ pub async fn list(State(shared): State<Shared>, request: Request) -> Result<Json
 ///
 /// # Errors
 /// [`Refusal`] for a model or version that is not served.
-pub async fn config(State(shared): State<Shared>, path: VersionPath) -> Result<Json<Value>, Refusal> {
+pub async fn config(State(shared): State<Shared>, path: Asked) -> Result<Json<Value>, Refusal> {
     let model = shared.models.model(&path.model)?.snapshot_of(path.version.as_deref())?;
     let tensor = |(name, datatype)| json!({ "name": name, "data_type": data_type(datatype), "dims": [1] });
     Ok(Json(json!({

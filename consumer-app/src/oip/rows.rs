@@ -6,10 +6,10 @@
 //! * Nothing is allocated by a declared shape: rows are made only after each tensor holds as many values as it says.
 //! * Each error names the tensor or feature, and the row where there is one.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use modelcast::LoadedModel;
-use modelcast_models::RowEncoder;
+use modelcast_models::{RowEncoder, Unusual};
 use modelcast_protocol::schema::FeatureKind;
 
 use super::{
@@ -17,10 +17,10 @@ use super::{
     datatype::Datatype,
     request::{Shape, Tensor},
 };
-use crate::refusal::{Refusal, shortened};
-
-/// Most warnings that an answer carries; a last one then says how many more there are.
-const WARNINGS_MAX: usize = 16;
+use crate::{
+    refusal::{Refusal, shortened},
+    warnings::listed,
+};
 
 /// Rows of one model, row after row, with what there is to warn of.
 #[derive(Debug)]
@@ -239,40 +239,22 @@ fn encode_column<'v>(
 
 /// Values outside the range seen in training, and categories that were not seen in it: answered, and named.
 fn warnings(values: &[f64], encoder: &RowEncoder) -> Vec<String> {
-    let schema = encoder.schema();
-    let mut found = Vec::new();
-    let mut more = 0_usize;
-    let mut warn = |text: &dyn Fn() -> String| {
-        if found.len() < WARNINGS_MAX { found.push(text()) } else { more = more.saturating_add(1) }
-    };
-    for (row, values) in values.chunks_exact(encoder.width().max(1)).enumerate() {
-        for (feature, &value) in schema.features.iter().zip(values) {
-            let name = &feature.name;
-            match &feature.kind {
-                FeatureKind::Numeric(numeric) => {
-                    let outside = |&(low, high): &(f64, f64)| !(low..=high).contains(&value);
-                    if let Some((low, high)) = numeric.range.filter(outside) {
-                        warn(&|| {
-                            format!(
-                                "row {row}: {name} = {value} is outside of {low} to {high}, seen in training"
-                            )
-                        });
-                    }
-                }
-                FeatureKind::Categorical(categorical) => {
-                    if value >= categorical.categories.len() as f64 {
-                        warn(&|| {
-                            format!("row {row}: {name} has a category not seen in training, taken as other")
-                        });
-                    }
-                }
-            }
-        }
+    let rows = values.chunks_exact(encoder.width().max(1)).enumerate();
+    let of_row = |(row, values)| encoder.unusual(values).map(move |unusual| (row, unusual));
+    // Told apart from its words, which are made only for those that are listed.
+    let in_words = |(row, unusual)| InRow { row, unusual };
+    listed(rows.flat_map(of_row).map(in_words))
+}
+
+struct InRow<'s> {
+    row: usize,
+    unusual: Unusual<'s>,
+}
+
+impl fmt::Display for InRow<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "row {}: {}", self.row, self.unusual)
     }
-    if more > 0 {
-        found.push(format!("and {more} more warnings"));
-    }
-    found
 }
 
 fn as_u64(count: usize) -> u64 {

@@ -27,13 +27,13 @@ use self::origin::Token;
 use super::{
     inspection::{Inspection, inspect as gather},
     refusal::NotStored,
-    routes::{StoredPath, model, readers, run},
+    routes::{model, readers, run},
     run::Verdict,
     verbs::args,
 };
 use crate::{
     page::{html::Escaped, html::humanized, page},
-    router::Shared,
+    router::{Asked, Shared},
 };
 
 const FAILURES_MAX: u64 = 50;
@@ -43,7 +43,7 @@ const RUNS_MAX: u64 = 100;
 const FORM_MAX_BYTES: usize = 16 * 1024;
 
 /// `GET /models/{model}/runs`.
-pub async fn list(State(shared): State<Shared>, path: StoredPath) -> Response {
+pub async fn list(State(shared): State<Shared>, path: Asked) -> Response {
     let runs = async {
         let name = model(&path)?;
         let of = name.clone();
@@ -59,7 +59,7 @@ pub async fn list(State(shared): State<Shared>, path: StoredPath) -> Response {
 }
 
 /// `GET /models/{model}/runs/{run}`.
-pub async fn inspect(State(shared): State<Shared>, path: StoredPath, headers: HeaderMap) -> Response {
+pub async fn inspect(State(shared): State<Shared>, path: Asked, headers: HeaderMap) -> Response {
     match inspected(&shared, &path).await {
         Ok(inspection) => show(&shared, &headers, StatusCode::OK, &inspection, None),
         Err(cause) => failed(&shared, &cause),
@@ -67,7 +67,7 @@ pub async fn inspect(State(shared): State<Shared>, path: StoredPath, headers: He
 }
 
 /// `POST /models/{model}/runs/{run}` with the form of the page: `verdict`, `by`, `reason` and `token`.
-pub async fn decide(State(shared): State<Shared>, path: StoredPath, request: Request) -> Response {
+pub async fn decide(State(shared): State<Shared>, path: Asked, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let form = match shared.bodies.read(&parts, body).await {
         Ok(body) => form(&body.bytes),
@@ -102,7 +102,7 @@ pub async fn decide(State(shared): State<Shared>, path: StoredPath, request: Req
 }
 
 /// All that is known of a run. Movers that cannot be had now are no error: the rest is there.
-async fn inspected(shared: &Shared, path: &StoredPath) -> Result<Inspection, NotStored> {
+async fn inspected(shared: &Shared, path: &Asked) -> Result<Inspection, NotStored> {
     let mut inspection = gathered(shared, path).await?;
     if let Some((run, beside)) = inspection.compared() {
         match readers(shared)?.movers(run, beside, MOVERS_MAX).await {
@@ -113,7 +113,7 @@ async fn inspected(shared: &Shared, path: &StoredPath) -> Result<Inspection, Not
     Ok(inspection)
 }
 
-async fn gathered(shared: &Shared, path: &StoredPath) -> Result<Inspection, NotStored> {
+async fn gathered(shared: &Shared, path: &Asked) -> Result<Inspection, NotStored> {
     let (model, run) = (model(path)?, run(path)?);
     let wanted = run.clone();
     let inspection = readers(shared)?.ask(move |store| gather(store, &wanted, FAILURES_MAX)).await?;

@@ -3,12 +3,11 @@
 //! # Invariants
 //! * One answer is of one run, which it names with model, version and digest.
 
-use std::{borrow::Cow, collections::HashMap, convert::Infallible, fmt};
+use std::{borrow::Cow, collections::HashMap, fmt};
 
 use axum::{
     Json,
-    extract::{FromRequestParts, RawPathParams, Request, State},
-    http::request::Parts,
+    extract::{Request, State},
 };
 use modelcast_models::label;
 use modelcast_protocol::{Digest, Generation, ModelName, Version};
@@ -25,24 +24,13 @@ use super::{
 };
 use crate::{
     refusal::{Refusal, shortened},
-    router::Shared,
+    router::{Asked, Shared},
 };
 
 /// Most keys that are read of a body, whatever the settings allow.
 const KEYS_MAX: usize = 100_000;
 /// Larger bodies are parsed off the runtime's threads.
 const SHORT_BODY_BYTES: usize = 16 * 1024;
-
-/// The `{model}`, `{key}` and `{run}` of a path, as far as the route has them.
-#[derive(Debug, Default)]
-pub struct StoredPath {
-    /// The model asked for.
-    pub model: String,
-    /// The key asked for.
-    pub key: String,
-    /// The run asked for.
-    pub run: String,
-}
 
 /// Where predictions come from.
 #[derive(Debug, Serialize)]
@@ -95,7 +83,7 @@ struct Keys<'a>(Vec<Cow<'a, str>>);
 ///
 /// # Errors
 /// [`Refusal::NotStored`].
-pub async fn one(State(shared): State<Shared>, path: StoredPath) -> Result<Json<serde_json::Value>, Refusal> {
+pub async fn one(State(shared): State<Shared>, path: Asked) -> Result<Json<serde_json::Value>, Refusal> {
     let model = model(&path)?;
     let approved = predictions(readers(&shared)?, &model, vec![path.key.clone()]).await?;
     let Approved { run, found } = &approved;
@@ -112,7 +100,7 @@ pub async fn one(State(shared): State<Shared>, path: StoredPath) -> Result<Json<
 /// [`Refusal`] for a body that is not of that form, else [`Refusal::NotStored`].
 pub async fn many(
     State(shared): State<Shared>,
-    path: StoredPath,
+    path: Asked,
     request: Request,
 ) -> Result<Json<serde_json::Value>, Refusal> {
     let (model, readers) = (model(&path)?, readers(&shared)?);
@@ -157,12 +145,12 @@ pub(super) fn readers(shared: &Shared) -> Result<&Readers, NotStored> {
 }
 
 /// The model of a path; one that could not be a model's name has no runs either.
-pub(super) fn model(path: &StoredPath) -> Result<ModelName, NotStored> {
+pub(super) fn model(path: &Asked) -> Result<ModelName, NotStored> {
     ModelName::parse(&path.model).map_err(|error| NotStored::NoName(error.to_string()))
 }
 
 /// The run of a path.
-pub(super) fn run(path: &StoredPath) -> Result<RunId, NotStored> {
+pub(super) fn run(path: &Asked) -> Result<RunId, NotStored> {
     RunId::parse(&path.run).map_err(|error| NotStored::NoName(error.to_string()))
 }
 
@@ -210,26 +198,6 @@ impl From<NotStored> for Refusal {
 impl From<StoreError> for NotStored {
     fn from(error: StoreError) -> Self {
         Self::Unanswered(Unanswered::Store(error))
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for StoredPath {
-    type Rejection = Infallible;
-
-    // A path that is no UTF-8 names nothing, and that is what the caller is told.
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
-        let mut path = Self::default();
-        if let Ok(params) = RawPathParams::from_request_parts(parts, state).await {
-            for (name, value) in &params {
-                match name {
-                    "model" => value.clone_into(&mut path.model),
-                    "key" => value.clone_into(&mut path.key),
-                    "run" => value.clone_into(&mut path.run),
-                    _ => {}
-                }
-            }
-        }
-        Ok(path)
     }
 }
 

@@ -7,25 +7,23 @@
 //! * What a record holds ends in one of them, never in an error of the batch.
 //! * A prediction names the model that made it, in the same record.
 
-use std::{borrow::Cow, error::Error, time::Instant};
+use std::{borrow::Cow, time::Instant};
 
 use modelcast::{
     LoadedModel,
     pipe::{Destination, Headers, Incoming, Outgoing, RECORD_MAX_BYTES},
+    with_causes,
 };
 use modelcast_models::{
     RowEncoder,
     codec::{Format, Prediction},
     label,
 };
-use modelcast_protocol::schema::FeatureKind;
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 use super::settings::StreamSection;
-use crate::served::ServedModel;
+use crate::{served::ServedModel, warnings::listed};
 
-/// Most warnings that a prediction carries; a last one then says how many more there are.
-const WARNINGS_MAX: usize = 16;
 /// Most of a cause that a dead letter carries.
 const CAUSE_MAX_CHARS: usize = 500;
 
@@ -201,7 +199,7 @@ impl Scorer {
         let labels: Vec<_> = named_outputs()
             .filter_map(|(output, &value)| Some((output.name.as_str(), label(&output.kind, value)?)))
             .collect();
-        let warnings = warnings(row, model.encoder());
+        let warnings = listed(model.encoder().unusual(row));
         let prediction = Prediction { outputs: &outputs, labels: &labels, warnings: &warnings };
         let value = self.output_format.encode(&prediction).map_err(|error| error.to_string())?;
         let headers = named(record.headers.clone(), model)
@@ -254,45 +252,4 @@ fn named(headers: Headers, model: &LoadedModel) -> Headers {
         .with("modelcast-version", model.version().to_string().as_bytes())
         .with("modelcast-digest", model.digest().to_string().as_bytes())
         .with("modelcast-generation", model.generation().to_string().as_bytes())
-}
-
-/// Values outside the range seen in training, and categories that were not seen in it.
-fn warnings(row: &[f64], encoder: &RowEncoder) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut more = 0_usize;
-    for (feature, &value) in encoder.schema().features.iter().zip(row) {
-        let name = &feature.name;
-        let warning = match &feature.kind {
-            FeatureKind::Numeric(numeric) => {
-                let outside = numeric.range.filter(|(low, high)| !(*low..=*high).contains(&value));
-                outside.map(|(low, high)| {
-                    format!("{name} = {value} is outside of {low} to {high}, seen in training")
-                })
-            }
-            FeatureKind::Categorical(categorical) => {
-                let known = u32::try_from(categorical.categories.len()).map_or(f64::INFINITY, f64::from);
-                (value >= known)
-                    .then(|| format!("{name} has a category not seen in training, taken as other"))
-            }
-        };
-        match warning {
-            Some(warning) if found.len() < WARNINGS_MAX => found.push(warning),
-            Some(_) => more += 1,
-            None => {}
-        }
-    }
-    if more > 0 {
-        found.push(format!("and {more} more warnings"));
-    }
-    found
-}
-
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }

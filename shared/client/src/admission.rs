@@ -27,6 +27,7 @@ use thiserror::Error;
 use crate::{
     artifact::{Artifact, DigestingReader},
     loaded::{LoadedModel, Origin},
+    with_causes,
 };
 
 /// Predictions of each golden row before a model serves: fills caches, and finds what fails only the second time.
@@ -197,7 +198,7 @@ impl VerifiedBlob {
         let reader = self.artifact.reader().map_err(|error| refusal(Stage::Fetch, &error))?;
         let mut reader = DigestingReader::new(reader);
         let model = contained(Stage::Decode, || decoder.decode(&mut reader, &context))?
-            .map_err(|error| refusal(Stage::Decode, &chain(&error)))?;
+            .map_err(|error| refusal(Stage::Decode, &with_causes(&error)))?;
         reader.drain().map_err(|error| refusal(Stage::Fetch, &error))?;
         same_bytes(self.manifest.signed(), reader.finish())?;
         drop(reader);
@@ -228,7 +229,7 @@ impl DecodedModel {
     fn recompute(&self, stage: Stage) -> Result<(), Refusal> {
         let golden = &self.manifest.signed().manifest().golden;
         contained(stage, || recompute(self.model.as_ref(), &self.encoder, golden))?
-            .map_err(|error| refusal(stage, &chain(&error)))
+            .map_err(|error| refusal(stage, &with_causes(&error)))
     }
 }
 
@@ -257,18 +258,6 @@ impl TestedModel {
 
 pub(crate) fn refusal(stage: Stage, cause: &impl ToString) -> Refusal {
     Refusal { stage, cause: cause.to_string().chars().take(CAUSE_MAX_CHARS).collect() }
-}
-
-/// An error with all that it stands on, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 fn same_bytes(manifest: &SignedManifest, found: (u64, modelcast_protocol::Digest)) -> Result<(), Refusal> {

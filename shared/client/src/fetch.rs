@@ -30,13 +30,14 @@ use thiserror::Error;
 use tracing::{info, warn};
 
 use crate::{
-    admission::{Refusal, chain, refusal},
+    admission::{Refusal, refusal},
     kafka::{
         KafkaError,
         connect::Purpose,
         reader::{From, Read, Reader, Record},
     },
     settings::KafkaSettings,
+    with_causes,
 };
 
 /// How long one record may take.
@@ -459,7 +460,7 @@ pub(crate) fn open_manifest(
             ManifestError::Envelope(_) => Stage::Signature,
             ManifestError::Codec(_) | ManifestError::OtherModel { .. } => Stage::Manifest,
         };
-        refusal(stage, &chain(&error))
+        refusal(stage, &with_causes(&error))
     })?;
     if manifest.digest() != digest {
         let cause = format!("the manifest has digest {}, {digest} was announced", manifest.digest());

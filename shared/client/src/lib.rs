@@ -19,6 +19,7 @@ mod announcements;
 pub mod artifact;
 #[cfg(feature = "kafka")]
 pub mod catalog;
+mod causes;
 pub mod clock;
 pub mod embedded;
 #[cfg(feature = "kafka")]
@@ -47,6 +48,7 @@ pub mod traffic;
 pub use artifact::Artifact;
 #[cfg(feature = "kafka")]
 pub use catalog::Catalog;
+pub use causes::with_causes;
 pub use embedded::{Embedded, EmbeddedError};
 #[cfg(feature = "kafka")]
 pub use fetch::FetchError;

@@ -58,6 +58,7 @@ pub mod model;
 mod nearest;
 pub mod prediction;
 pub mod row;
+mod unusual;
 
 pub use check::{GoldenMismatch, recompute};
 pub use decoder::{DecodeContext, DecodeError, Decoder, Decoders};
@@ -65,3 +66,4 @@ pub use glm::{BoundGlm, GeneralizedLinearModel, GlmBuilder, GlmDecoder, GlmError
 pub use model::{Model, PredictError};
 pub use prediction::label;
 pub use row::{RowEncoder, RowError, Value, ValueError};
+pub use unusual::Unusual;

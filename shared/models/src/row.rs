@@ -237,18 +237,6 @@ impl RowEncoder {
         Ok(encoded)
     }
 
-    /// Names of the numeric features whose value lies outside the range seen in training: to warn of, never to
-    /// reject for. Allocates nothing.
-    pub fn out_of_range<'s>(&'s self, row: &[f64]) -> impl Iterator<Item = &'s str> {
-        self.schema.features.iter().zip(row).filter_map(|(feature, value)| match &feature.kind {
-            FeatureKind::Numeric(numeric) => {
-                let (low, high) = numeric.range?;
-                (!(low..=high).contains(value)).then_some(feature.name.as_str())
-            }
-            FeatureKind::Categorical(_) => None,
-        })
-    }
-
     fn encode(&self, feature: usize, value: Value<'_>) -> Result<f64, ValueError> {
         match value {
             Value::Number(value) => self.encode_number(feature, value),

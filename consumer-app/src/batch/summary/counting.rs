@@ -3,9 +3,8 @@
 //! # Invariants
 //! * The same rows in the same order give the same summary, however they are cut into chunks.
 
-use std::sync::Arc;
-
-use modelcast_protocol::schema::{FeatureKind, FeatureSchema};
+use modelcast_models::RowEncoder;
+use modelcast_protocol::schema::FeatureKind;
 
 use super::{Failure, FeatureRows, Summary, distribution::Distribution};
 
@@ -15,40 +14,30 @@ const FAILURES_NAMED_MAX: usize = 10;
 /// The summary of the rows that have passed.
 #[derive(Debug, Clone)]
 pub struct Counting {
-    schema: Arc<FeatureSchema>,
+    encoder: RowEncoder,
     scored: u64,
     failures: u64,
     first_failures: Vec<Failure>,
     outputs: Vec<Distribution>,
-    usual: Vec<Usual>,
     /// One for each feature: rows in which it was unusual.
     unusual: Vec<u64>,
-}
-
-/// The encoded values of a feature that training has seen.
-#[derive(Debug, Clone, Copy)]
-enum Usual {
-    Any,
-    Range(f64, f64),
-    /// A category's index is below this one, that of `other`.
-    Below(f64),
 }
 
 impl Counting {
     /// Nothing has passed. Histograms take the edges of the last run, where there is one.
     #[must_use]
-    pub fn new(schema: &Arc<FeatureSchema>, last: Option<&Summary>) -> Self {
+    pub fn new(encoder: &RowEncoder, last: Option<&Summary>) -> Self {
+        let schema = encoder.schema();
         let outputs = schema.outputs.iter().map(|output| {
             let last = last.and_then(|last| last.outputs.iter().find(|one| one.name == output.name));
             Distribution::new(output, last)
         });
         Self {
-            schema: Arc::clone(schema),
+            encoder: encoder.clone(),
             scored: 0,
             failures: 0,
             first_failures: Vec::new(),
             outputs: outputs.collect(),
-            usual: schema.features.iter().map(|feature| Usual::of(&feature.kind)).collect(),
             unusual: vec![0; schema.features.len()],
         }
     }
@@ -56,8 +45,10 @@ impl Counting {
     /// A row that was scored: its encoded values, and its predictions.
     pub fn scored(&mut self, row: &[f64], predictions: &[f64]) {
         self.scored += 1;
-        for ((usual, value), unusual) in self.usual.iter().zip(row).zip(&mut self.unusual) {
-            *unusual += u64::from(!usual.has(*value));
+        for unusual in self.encoder.unusual(row) {
+            if let Some(rows) = self.unusual.get_mut(unusual.feature) {
+                *rows += 1;
+            }
         }
         for (output, value) in self.outputs.iter_mut().zip(predictions) {
             output.add(*value);
@@ -88,7 +79,7 @@ impl Counting {
     #[must_use]
     pub fn finish(self) -> Summary {
         let unusual = |numeric: bool| {
-            let features = self.schema.features.iter().zip(&self.unusual);
+            let features = self.encoder.schema().features.iter().zip(&self.unusual);
             let wanted = features.filter(move |(feature, rows)| {
                 **rows > 0 && matches!(feature.kind, FeatureKind::Numeric(_)) == numeric
             });
@@ -106,53 +97,33 @@ impl Counting {
     }
 }
 
-impl Usual {
-    fn of(kind: &FeatureKind) -> Self {
-        match kind {
-            FeatureKind::Numeric(numeric) => {
-                numeric.range.map_or(Self::Any, |(low, high)| Self::Range(low, high))
-            }
-            FeatureKind::Categorical(categorical) => {
-                let count = u32::try_from(categorical.categories.len()).unwrap_or(u32::MAX);
-                Self::Below(f64::from(count))
-            }
-        }
-    }
-
-    fn has(self, value: f64) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Range(low, high) => (low..=high).contains(&value),
-            Self::Below(count) => value < count,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use modelcast_protocol::schema::{Categorical, Feature, Numeric, Output, OutputKind};
+    use std::sync::Arc;
+
+    use modelcast_protocol::schema::{Categorical, Feature, FeatureSchema, Numeric, Output, OutputKind};
 
     use super::*;
 
-    fn schema() -> Arc<FeatureSchema> {
+    fn encoder() -> RowEncoder {
         let area = Numeric { range: Some((10.0, 20.0)), ..Numeric::default() };
         let zone = Categorical { categories: vec!["a".into(), "b".into()], other: true, typical: None };
         let feature = |name: &str, kind| Feature { name: name.into(), title: None, kind };
         let output =
             |name: &str| Output { name: name.into(), title: None, kind: OutputKind::Numeric { unit: None } };
-        Arc::new(FeatureSchema {
+        RowEncoder::new(Arc::new(FeatureSchema {
             features: vec![
                 feature("area", FeatureKind::Numeric(area)),
                 feature("free", FeatureKind::Numeric(Numeric::default())),
                 feature("zone", FeatureKind::Categorical(zone)),
             ],
             outputs: vec![output("price"), output("rent")],
-        })
+        }))
     }
 
     #[test]
     fn unusual_rows_are_counted_by_feature() {
-        let mut counting = Counting::new(&schema(), None);
+        let mut counting = Counting::new(&encoder(), None);
         for row in [[10.0, 0.0, 0.0], [20.0, 1e9, 1.0], [9.9, 0.0, 2.0], [20.1, 0.0, 0.0]] {
             counting.scored(&row, &[row[0], 1.0]);
         }
@@ -165,7 +136,7 @@ mod tests {
 
     #[test]
     fn failures_are_counted_and_the_first_ones_named() {
-        let mut counting = Counting::new(&schema(), None);
+        let mut counting = Counting::new(&encoder(), None);
         for row in 1..=12 {
             counting.failed(&Failure { row, key: "k".into(), cause: "so".into() });
         }
@@ -177,12 +148,12 @@ mod tests {
 
     #[test]
     fn a_summary_survives_json_and_hands_its_edges_on() {
-        let mut counting = Counting::new(&schema(), None);
+        let mut counting = Counting::new(&encoder(), None);
         (0..100).for_each(|value| counting.scored(&[15.0, 0.0, 0.0], &[f64::from(value), 0.1]));
         let first = counting.finish();
         let json = serde_json::to_vec(&first).unwrap();
         assert_eq!(serde_json::from_slice::<Summary>(&json).unwrap(), first);
-        let mut counting = Counting::new(&schema(), Some(&first));
+        let mut counting = Counting::new(&encoder(), Some(&first));
         counting.scored(&[15.0, 0.0, 0.0], &[1e6, 0.1]);
         let second = counting.finish();
         assert_eq!(second.outputs[0].edges, first.outputs[0].edges);

@@ -23,7 +23,7 @@ fn admit(bytes: Vec<u8>) -> Result<LoadedModel, EmbeddedError> {
 }
 
 fn refused(bytes: Vec<u8>) -> String {
-    crate::admission::chain(&admit(bytes).unwrap_err())
+    crate::with_causes(&admit(bytes).unwrap_err())
 }
 
 #[test]

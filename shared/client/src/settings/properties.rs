@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 use serde::Deserialize;
 
 use super::{SettingsError, read};
+use crate::with_causes;
 
 /// The value of a property, or where it is.
 #[derive(Deserialize)]
@@ -90,7 +91,7 @@ impl Elsewhere {
     pub fn text(&self) -> Result<String, String> {
         match self {
             Self::File(path) => {
-                let text = read(path).map_err(|error| with_cause(&error))?;
+                let text = read(path).map_err(|error| with_causes(&error))?;
                 Ok(text.strip_suffix('\n').map_or(&*text, |line| line.trim_end_matches('\r')).to_owned())
             }
             // Not the error's own text: it repeats a value that is no UTF-8.
@@ -99,11 +100,6 @@ impl Elsewhere {
             }
         }
     }
-}
-
-fn with_cause(error: &SettingsError) -> String {
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-    format!("{error}{}", cause.unwrap_or_default())
 }
 
 #[cfg(test)]

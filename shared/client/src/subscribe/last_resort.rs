@@ -18,9 +18,10 @@ use tracing::{info, warn};
 
 use super::{cache::DecodeMark, install::Installer};
 use crate::{
-    admission::{Refusal, chain},
+    admission::Refusal,
     embedded::{Embedded, EmbeddedError, EmbeddedVersion},
     loaded::{LoadedModel, Origin},
+    with_causes,
 };
 
 /// What an application carries with it, and for whom.
@@ -78,11 +79,11 @@ pub(super) fn serve_what_is_here(installer: &Installer, resort: Option<&LastReso
     let opened = resort.map(|resort| resort.open(model, installer));
     let last_known_good = installer.last_known_good();
     let (loaded, trouble) = match (last_known_good, opened.zip(resort)) {
-        (Some(loaded), Some((Err(error), _))) => (Some(loaded), Some(chain(&error))),
+        (Some(loaded), Some((Err(error), _))) => (Some(loaded), Some(with_causes(&error))),
         (Some(loaded), _) => (Some(loaded), None),
         (None, Some((opened, resort))) => match opened.and_then(|version| resort.load(version, installer)) {
             Ok(loaded) => (Some(loaded), None),
-            Err(error) => (None, Some(chain(&error))),
+            Err(error) => (None, Some(with_causes(&error))),
         },
         (None, None) => (None, None),
     };

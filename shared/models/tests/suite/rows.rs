@@ -89,11 +89,12 @@ fn a_feature_beyond_the_schema_is_an_error() {
 #[test]
 fn values_outside_of_the_training_range_are_named_and_taken() {
     let encoder = encoder();
-    let outside = |row: &[f64]| encoder.out_of_range(row).collect::<Vec<_>>();
-    assert_eq!(outside(&[500.1, 0.0, 99.0, 0.0]), ["area"]);
-    assert_eq!(outside(&[29.9, 0.0, 99.0, 0.0]), ["area"]);
+    let outside = |row: &[f64]| encoder.unusual(row).map(|unusual| unusual.to_string()).collect::<Vec<_>>();
+    let area = |value| format!("area = {value} is outside of 30 to 500, seen in training");
+    assert_eq!(outside(&[500.1, 0.0, 99.0, 0.0]), [area(500.1)]);
+    assert_eq!(outside(&[29.9, 0.0, 99.0, 0.0]), [area(29.9)]);
     for within in [30.0, 500.0] {
-        assert_eq!(outside(&[within, 0.0, 99.0, 0.0]), Vec::<&str>::new());
+        assert_eq!(outside(&[within, 0.0, 99.0, 0.0]), Vec::<String>::new());
     }
     assert_eq!(with("area", Value::Number(1e9)), Ok(vec![1e9, 1.0, 2.0, 0.0]));
 }
