@@ -170,9 +170,9 @@ fn card(served: &ServedModel) -> String {
     let version = state.served.map_or_else(|| "–".to_owned(), |served| served.version.to_string());
     format!(
         "<li class=\"card\" data-card=\"{name}\"><a href=\"/models/{name}\"><h2>{title}</h2></a>\
-         <p class=\"what\">{what}</p><dl><div><dt>Version</dt><dd data-field=\"version\">{version}</dd></div>\
+         <p class=\"what\">{what}</p><dl class=\"figures\"><div><dt>Version</dt><dd data-field=\"version\">{version}</dd></div>\
          <div><dt>Generation</dt><dd data-field=\"generation\">{generation}</dd></div>\
-         <div><dt>Predictions</dt><dd data-field=\"predictions\">{predictions}</dd></div>{why}</dl>\
+         <div><dt>Predictions</dt><dd data-field=\"predictions\">{predictions}</dd></div></dl><dl class=\"why\">{why}</dl>\
          <p class=\"status\"><span class=\"dot\" data-phase=\"{phase}\"></span>\
          <span data-field=\"phase\">{detail}</span></p></li>",
         name = live.name(),

@@ -109,6 +109,34 @@ fn on_a_phone_nothing_is_wider_than_the_screen_and_every_field_has_a_label() {
 }
 
 #[test]
+fn a_card_of_the_list_holds_its_words_however_many() {
+    let Some(mut browser) = Browser::start() else { return };
+    let server = Server::start([fixed(house(4)), fixed(tumour(1))]);
+    for (window, file) in [(DESK, "list-desk.png"), (PHONE, "list-phone.png")] {
+        browser.look(window, "light");
+        browser.open(&server.url("/"));
+        // What a subscriber says of a pin: a fixed model has none.
+        browser.evaluate(
+            "document.querySelectorAll('.card dl:last-of-type').forEach((list) => list.insertAdjacentHTML('beforeend', \
+             '<div><dt>Why</dt><dd>pinned for instance app-1.eu-west-1.example by ada: hold it until the audit of the \
+             third quarter is over</dd></div><div><dt>Refused</dt><dd>version 12 at golden_rows: \
+             blake3:1f0c0ee1a0a4d1bd4fd0a2a4a35b1a4a5d9a4cba1a34b3b1a9f0b1e1a1c5b2d3</dd></div>'))",
+        );
+        picture(&mut browser, file);
+        let over = browser.evaluate(
+            "[...document.querySelectorAll('.card, .card dd, .card .what')] \
+             .filter((one) => one.scrollWidth > one.clientWidth).length",
+        );
+        assert_eq!(over, 0, "{file}");
+        let outside = browser.evaluate(
+            "[...document.querySelectorAll('.card')].filter((card) => [...card.querySelectorAll('dd, .what')] \
+             .some((one) => one.getBoundingClientRect().right > card.getBoundingClientRect().right)).length",
+        );
+        assert_eq!(outside, 0, "{file}");
+    }
+}
+
+#[test]
 fn a_page_that_waits_shows_the_model_when_it_goes_live() {
     let Some(mut browser) = Browser::start() else { return };
     let live = LiveModel::waiting(name("property-value")).unwrap();
