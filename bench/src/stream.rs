@@ -145,6 +145,7 @@ fn raw(kafka: &KafkaSettings, records: usize) -> anyhow::Result<(Guarantee, f64)
         bytes_max: 8 * 1024 * 1024,
         linger: Duration::from_millis(20),
         session_timeout: Duration::from_secs(10),
+        busy_max: Duration::from_secs(300),
         transaction_timeout: Duration::from_secs(30),
     };
     let mut pipe = Pipe::open(kafka, settings)?;

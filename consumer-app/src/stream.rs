@@ -24,7 +24,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use modelcast::{Catalog, KafkaError, LiveModel, pipe::PipeError, settings::SettingsError};
+use modelcast::{KafkaError, LiveModel, pipe::PipeError, settings::SettingsError};
 use modelcast_protocol::key::TrustedKeys;
 use thiserror::Error;
 use tokio::{net::TcpListener, runtime::Handle, sync::oneshot};
@@ -55,9 +55,6 @@ pub enum StreamError {
     /// The subscriber does not start.
     #[error(transparent)]
     Feed(#[from] AppError),
-    /// The history of the model cannot be read.
-    #[error("cannot read the history of the model")]
-    History(#[source] KafkaError),
     /// Records cannot be taken from topic to topic.
     #[error("the stream ended")]
     Pipe(#[source] PipeError),
@@ -82,7 +79,7 @@ impl StreamError {
                     | PipeError::NoTransactions(_)
                     | PipeError::Kafka(KafkaError::Property { .. } | KafkaError::MissingTopic { .. })
             ),
-            Self::Bind { .. } | Self::History(_) | Self::Gone | Self::System(_) => false,
+            Self::Bind { .. } | Self::Gone | Self::System(_) => false,
         }
     }
 }
@@ -100,7 +97,7 @@ pub async fn run(settings: StreamSettings, listening: impl FnOnce(SocketAddr)) -
     let models = Arc::new(ServedModels::new(settings.process.instance.clone(), [live.clone()]));
     let counts = Arc::new(Counts::new());
     listening(listener.local_addr()?);
-    let versions = versions(&settings, &keys, &live).await?;
+    let versions = versions(&settings, keys, live);
     let stop = Arc::new(AtomicBool::new(false));
     let served = models.models().next().map(Arc::clone).ok_or(StreamError::Gone)?;
     let work = Work { settings, served, versions, counts: Arc::clone(&counts), stop: Arc::clone(&stop) };
@@ -146,16 +143,9 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, StreamError> {
     TcpListener::bind(address).await.map_err(|source| StreamError::Bind { address, source })
 }
 
-async fn versions(
-    settings: &StreamSettings,
-    keys: &TrustedKeys,
-    live: &LiveModel,
-) -> Result<Option<Versions>, StreamError> {
-    if settings.stream.model_at == ModelAt::Live {
-        return Ok(None);
-    }
-    let catalog = Catalog::connect(&settings.process.kafka, keys).await.map_err(StreamError::History)?;
+fn versions(settings: &StreamSettings, keys: TrustedKeys, live: LiveModel) -> Option<Versions> {
+    let (kafka, policy) = (settings.process.kafka.clone(), settings.model.policy());
     let max_bytes = settings.stream.versions_max_bytes;
-    let (live, policy) = (live.clone(), settings.model.policy());
-    Ok(Some(Versions::new(catalog, live, policy, Handle::current(), max_bytes)))
+    let of_the_past = settings.stream.model_at == ModelAt::EventTime;
+    of_the_past.then(|| Versions::new(kafka, keys, live, policy, Handle::current(), max_bytes))
 }

@@ -97,6 +97,7 @@ impl From<KafkaError> for Failure {
             KafkaError::MissingTopic { .. }
             | KafkaError::WrongTopic { .. }
             | KafkaError::NotGranted { .. }
+            | KafkaError::Unsupported { .. }
             | KafkaError::Refused { .. }
             | KafkaError::OffsetGone { .. }
             | KafkaError::Transient { .. } => Exit::Failed,

@@ -151,6 +151,7 @@ fn of_kafka(error: &KafkaError) -> Exit {
         KafkaError::MissingTopic { .. }
         | KafkaError::WrongTopic { .. }
         | KafkaError::NotGranted { .. }
+        | KafkaError::Unsupported { .. }
         | KafkaError::Refused { .. }
         | KafkaError::OffsetGone { .. }
         | KafkaError::Transient { .. } => Exit::Failed,

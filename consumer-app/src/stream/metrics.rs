@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use modelcast::pipe::Guarantee;
+use modelcast::pipe::Pipe;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
@@ -19,7 +19,6 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
-use tracing::info;
 
 use crate::{metrics, served::ServedModels};
 
@@ -56,9 +55,10 @@ impl Counts {
         }
     }
 
-    pub(super) fn opened(&self, guarantee: Guarantee) {
-        info!(delivery = guarantee.name(), "the stream runs");
-        self.is_open.store(true, Relaxed);
+    /// Takes over what a pipe says of itself.
+    pub(super) fn watch(&self, pipe: &Pipe) {
+        self.is_open.store(pipe.is_member(), Relaxed);
+        *self.lags.lock().unwrap_or_else(PoisonError::into_inner) = pipe.lags();
     }
 
     pub(super) fn closed(&self) {
@@ -68,10 +68,6 @@ impl Counts {
     /// Whether it is a member that scores.
     pub(super) fn is_open(&self) -> bool {
         self.is_open.load(Relaxed)
-    }
-
-    pub(super) fn lags(&self, lags: BTreeMap<i32, i64>) {
-        *self.lags.lock().unwrap_or_else(PoisonError::into_inner) = lags;
     }
 
     pub(super) fn committed(

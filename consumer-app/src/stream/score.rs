@@ -19,6 +19,7 @@ use modelcast_models::{
     codec::{Format, Prediction},
     label,
 };
+use modelcast_protocol::Generation;
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 use super::settings::StreamSection;
@@ -47,9 +48,19 @@ pub(super) struct Scored<'a> {
     pub(super) dead: u64,
 }
 
+/// Who scores, and who is told of it.
+#[derive(Clone, Copy)]
+pub(super) struct By<'b> {
+    pub(super) model: &'b LoadedModel,
+    /// The generation by which it was champion: of a version of the past not that of its first time.
+    pub(super) generation: Generation,
+    /// Counts what a live version answers; a replay says nothing of it.
+    pub(super) served: Option<&'b ServedModel>,
+}
+
 /// The rows of a batch that one version scores.
 struct Rows<'a, 'b> {
-    model: &'b LoadedModel,
+    by: By<'b>,
     /// Place in the batch, and the record.
     records: Vec<(usize, &'a Incoming)>,
     values: Vec<f64>,
@@ -70,29 +81,31 @@ impl Scorer {
         &self,
         batch: &'a [Incoming],
         places: impl IntoIterator<Item = usize>,
-        model: &LoadedModel,
-        served: &ServedModel,
+        by: By<'_>,
         scored: &mut Scored<'a>,
     ) {
         let started = Instant::now();
-        let mut rows = Rows { model, records: Vec::new(), values: Vec::new() };
+        let mut rows = Rows { by, records: Vec::new(), values: Vec::new() };
         let mut row = Vec::new();
         for place in places {
             let Some(record) = batch.get(place) else { continue };
             let Some(value) = &record.value else {
                 scored.tombstones += 1;
-                scored.put(place, self.tombstone(record, model));
+                scored.put(
+                    place,
+                    outgoing(Destination::Output, record, None, named(record.headers.clone(), by)),
+                );
                 continue;
             };
-            match self.encode(record, value, model.encoder(), &mut row) {
+            match self.encode(record, value, by.model.encoder(), &mut row) {
                 Ok(()) => {
                     rows.records.push((place, record));
                     rows.values.extend_from_slice(&row);
                 }
-                Err(cause) => self.bury(place, record, Some(model), &cause, scored),
+                Err(cause) => self.bury(place, record, Some(by), &cause, scored),
             }
         }
-        self.predict(&rows, served, started, scored);
+        self.predict(&rows, started, scored);
     }
 
     /// Makes a dead letter of the record at `place`: its value as it came, with the cause.
@@ -100,14 +113,14 @@ impl Scorer {
         &self,
         place: usize,
         record: &'a Incoming,
-        model: Option<&LoadedModel>,
+        by: Option<By<'_>>,
         cause: &str,
         scored: &mut Scored<'a>,
     ) {
         let shown: String = cause.chars().take(CAUSE_MAX_CHARS).collect();
         let headers = record.headers.clone();
-        let headers = match model {
-            Some(model) => named(headers, model),
+        let headers = match by {
+            Some(by) => named(headers, by),
             None => headers,
         };
         let headers = headers
@@ -131,10 +144,6 @@ impl Scorer {
         scored.put(place, letter);
     }
 
-    fn tombstone<'a>(&self, record: &'a Incoming, model: &LoadedModel) -> Outgoing<'a> {
-        outgoing(Destination::Output, record, None, named(record.headers.clone(), model))
-    }
-
     fn encode(
         &self,
         record: &Incoming,
@@ -142,6 +151,9 @@ impl Scorer {
         encoder: &RowEncoder,
         row: &mut Vec<f64>,
     ) -> Result<(), String> {
+        if record.headers.bytes() >= RECORD_MAX_BYTES {
+            return Err("its headers take too much, or the name of one is not UTF-8".to_owned());
+        }
         let format = match record.headers.text(CONTENT_TYPE) {
             Some(text) => Format::of_content_type(&text)
                 .ok_or_else(|| format!("the content-type {text:?} is neither JSON nor MessagePack"))?,
@@ -151,24 +163,25 @@ impl Scorer {
         encoder.encode_row(fields.values(), row).map_err(|error| error.to_string())
     }
 
-    fn predict<'a>(&self, rows: &Rows<'a, '_>, served: &ServedModel, started: Instant, to: &mut Scored<'a>) {
-        let (width, outputs) = (rows.model.encoder().width(), rows.model.model().outputs());
+    fn predict<'a>(&self, rows: &Rows<'a, '_>, started: Instant, to: &mut Scored<'a>) {
+        let By { model, served, .. } = rows.by;
+        let (width, outputs) = (model.encoder().width(), model.model().outputs());
         let count = rows.records.len();
         let mut predictions = vec![0.0; count * outputs];
         let all_well = match (
             ArrayView2::from_shape((count, width), &rows.values),
             ArrayViewMut2::from_shape((count, outputs), &mut predictions),
         ) {
-            (Ok(from), Ok(into)) => rows.model.predict_batch(from, into).is_ok(),
+            (Ok(from), Ok(into)) => model.predict_batch(from, into).is_ok(),
             _ => false,
         };
         let mut good = Vec::with_capacity(predictions.len());
         let each = rows.values.chunks_exact(width.max(1)).zip(predictions.chunks_exact_mut(outputs.max(1)));
         for (&(place, record), (row, prediction)) in rows.records.iter().zip(each) {
             // Where one of the batch fails, each is asked alone: the same bits, and the one at fault is known.
-            let done = if all_well { Ok(()) } else { rows.model.predict(row, prediction) };
+            let done = if all_well { Ok(()) } else { model.predict(row, prediction) };
             let written = match done {
-                Ok(()) => self.write(record, row, prediction, rows.model),
+                Ok(()) => self.write(record, row, prediction, rows.by),
                 Err(error) => Err(with_causes(&error)),
             };
             match written {
@@ -178,12 +191,12 @@ impl Scorer {
                     to.put(place, outgoing);
                 }
                 Err(cause) => {
-                    served.failed(1);
-                    self.bury(place, record, Some(rows.model), &cause, to);
+                    served.inspect(|served| served.failed(1));
+                    self.bury(place, record, Some(rows.by), &cause, to);
                 }
             }
         }
-        served.answered(&good, outputs, started.elapsed());
+        served.inspect(|served| served.answered(&good, outputs, started.elapsed()));
     }
 
     fn write<'a>(
@@ -191,18 +204,18 @@ impl Scorer {
         record: &'a Incoming,
         row: &[f64],
         prediction: &[f64],
-        model: &LoadedModel,
+        by: By<'_>,
     ) -> Result<Outgoing<'a>, String> {
-        let schema = model.schema();
+        let schema = by.model.schema();
         let named_outputs = || schema.outputs.iter().zip(prediction);
         let outputs: Vec<_> = named_outputs().map(|(output, &value)| (output.name.as_str(), value)).collect();
         let labels: Vec<_> = named_outputs()
             .filter_map(|(output, &value)| Some((output.name.as_str(), label(&output.kind, value)?)))
             .collect();
-        let warnings = listed(model.encoder().unusual(row));
+        let warnings = listed(by.model.encoder().unusual(row));
         let prediction = Prediction { outputs: &outputs, labels: &labels, warnings: &warnings };
         let value = self.output_format.encode(&prediction).map_err(|error| error.to_string())?;
-        let headers = named(record.headers.clone(), model)
+        let headers = named(record.headers.clone(), by)
             .with(CONTENT_TYPE, self.output_format.content_type().as_bytes());
         let outgoing = outgoing(Destination::Output, record, Some(Cow::Owned(value)), headers);
         match outgoing.bytes() {
@@ -246,10 +259,10 @@ fn outgoing<'a>(
     }
 }
 
-fn named(headers: Headers, model: &LoadedModel) -> Headers {
+fn named(headers: Headers, By { model, generation, .. }: By<'_>) -> Headers {
     headers
         .with("modelcast-model", model.name().as_str().as_bytes())
         .with("modelcast-version", model.version().to_string().as_bytes())
         .with("modelcast-digest", model.digest().to_string().as_bytes())
-        .with("modelcast-generation", model.generation().to_string().as_bytes())
+        .with("modelcast-generation", generation.to_string().as_bytes())
 }

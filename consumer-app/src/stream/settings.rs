@@ -275,6 +275,8 @@ fn pipe(stream: &StreamSection, instance: &InstanceName) -> PipeSettings {
         bytes_max: stream.batch_max_bytes,
         linger: Duration::from_millis(stream.batch_linger_ms),
         session_timeout: Duration::from_secs(stream.session_timeout_seconds),
+        // Versions of the past are fetched while a batch is worked on.
+        busy_max: Duration::from_secs(if stream.model_at == ModelAt::EventTime { 900 } else { 300 }),
         transaction_timeout: Duration::from_secs(stream.transaction_timeout_seconds),
     }
 }

@@ -14,8 +14,9 @@ use std::{
 
 use modelcast::{
     Catalog, FetchError, KafkaError, LiveModel, LoadedModel, admission::Policy, catalog::Champion,
+    settings::KafkaSettings,
 };
-use modelcast_protocol::{Digest, Generation};
+use modelcast_protocol::{Digest, Generation, key::TrustedKeys};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
@@ -24,7 +25,10 @@ const REFUSED_MAX: usize = 1_024;
 
 /// The champions of one model.
 pub(super) struct Versions {
-    catalog: Catalog,
+    kafka: KafkaSettings,
+    keys: TrustedKeys,
+    /// Once Kafka was reached.
+    catalog: Option<Catalog>,
     live: LiveModel,
     policy: Policy,
     runtime: Handle,
@@ -47,14 +51,17 @@ pub(super) enum Found {
 
 impl Versions {
     pub(super) fn new(
-        catalog: Catalog,
+        kafka: KafkaSettings,
+        keys: TrustedKeys,
         live: LiveModel,
         policy: Policy,
         runtime: Handle,
         max_bytes: u64,
     ) -> Self {
         Self {
-            catalog,
+            kafka,
+            keys,
+            catalog: None,
             live,
             policy,
             runtime,
@@ -72,11 +79,20 @@ impl Versions {
         if seen <= self.read_at && !self.history.is_empty() {
             return Ok(());
         }
-        self.history = self.runtime.block_on(self.catalog.champions(self.live.name()))?;
+        let catalog = self.catalog()?;
+        self.history = self.runtime.block_on(catalog.champions(self.live.name()))?;
         self.read_at = seen;
         let first = self.history.first().map(|champion| champion.since_unix_ms);
         info!(champions = self.history.len(), first_unix_ms = first, generation = %seen, "history read");
         Ok(())
+    }
+
+    fn catalog(&mut self) -> Result<Catalog, KafkaError> {
+        if let Some(catalog) = &self.catalog {
+            return Ok(catalog.clone());
+        }
+        let catalog = self.runtime.block_on(Catalog::connect(&self.kafka, &self.keys))?;
+        Ok(self.catalog.insert(catalog).clone())
     }
 
     /// The generation whose champion scores a record of this time; else why none does.
@@ -107,8 +123,8 @@ impl Versions {
             return Ok(Found::Version(model));
         }
         info!(version = %entry.version, %generation, "fetching a version of the past");
-        let fetched =
-            self.catalog.version(self.live.name(), &entry, generation, &self.policy, Arc::new(|_| {}));
+        let catalog = self.catalog()?;
+        let fetched = catalog.version(self.live.name(), &entry, generation, &self.policy, Arc::new(|_| {}));
         match self.runtime.block_on(fetched) {
             Ok(model) => Ok(Found::Version(self.keep(Arc::new(model)))),
             Err(FetchError::Kafka(error)) => Err(error),

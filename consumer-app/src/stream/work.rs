@@ -22,7 +22,7 @@ use tracing::{info, warn};
 
 use super::{
     metrics::Counts,
-    score::{Scored, Scorer},
+    score::{By, Scored, Scorer},
     settings::StreamSettings,
     versions::{Found, Versions},
 };
@@ -51,11 +51,11 @@ impl Work {
             return Ok(());
         }
         let Some(mut pipe) = self.open()? else { return Ok(()) };
-        self.counts.opened(pipe.guarantee());
+        info!(delivery = pipe.guarantee().name(), "the stream runs");
         let scorer = Scorer::new(&self.settings.stream);
         while !self.stop.load(Relaxed) {
             let batch = pipe.gather()?;
-            self.counts.lags(pipe.lags());
+            self.counts.watch(&pipe);
             if batch.is_empty() {
                 continue;
             }
@@ -113,7 +113,8 @@ impl Work {
         }
         let Some(model) = self.snapshot() else { return Ok(None) };
         let mut scored = Scored::of(batch.len());
-        scorer.score(batch, 0..batch.len(), &model, &self.served, &mut scored);
+        let by = By { model: &model, generation: model.generation(), served: Some(&self.served) };
+        scorer.score(batch, 0..batch.len(), by, &mut scored);
         Ok(Some(scored))
     }
 
@@ -149,7 +150,10 @@ impl Work {
         }
         for (generation, places) in of_version {
             match versions.load(generation)? {
-                Found::Version(model) => scorer.score(batch, places, &model, &self.served, &mut scored),
+                Found::Version(model) => {
+                    let by = By { model: &model, generation, served: None };
+                    scorer.score(batch, places, by, &mut scored);
+                }
                 Found::None(cause) => {
                     for (place, record) in places.iter().filter_map(|&place| Some((place, batch.get(place)?)))
                     {

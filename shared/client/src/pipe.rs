@@ -30,7 +30,7 @@ pub use crate::kafka::{Headers, Incoming};
 use crate::{
     kafka::{
         KafkaError, connect,
-        group::{Member, Polled},
+        group::{self, Member, Polled},
         transaction::{Courier, Failure, Parcel},
     },
     settings::KafkaSettings,
@@ -134,8 +134,8 @@ pub struct Pipe {
     keeps_partition: bool,
     member: Member,
     courier: Option<Courier>,
-    /// Set after a failure: where to go back to in partitions without a committed offset.
-    back_to: Option<BTreeMap<i32, i64>>,
+    /// Whether to go back to the committed offsets before anything else is read.
+    rewinds: bool,
     failures: u32,
     fences: VecDeque<Instant>,
 }
@@ -168,7 +168,7 @@ impl Pipe {
             keeps_partition: input == output,
             member,
             courier: Some(courier),
-            back_to: None,
+            rewinds: false,
             failures: 0,
             fences: VecDeque::new(),
         })
@@ -178,6 +178,12 @@ impl Pipe {
     #[must_use]
     pub fn guarantee(&self) -> Guarantee {
         self.guarantee
+    }
+
+    /// Whether the group has told this member which partitions are its own, be they none.
+    #[must_use]
+    pub fn is_member(&self) -> bool {
+        self.member.has_joined()
     }
 
     /// Records of each partition of this member that are not committed yet, as of a second ago.
@@ -196,6 +202,10 @@ impl Pipe {
             self.member = Member::join(&self.kafka, self.settings.membership())?;
         }
         if !self.ready()? {
+            if self.rewinds {
+                // The group is answered meanwhile; a record that this gives comes again after the way back.
+                self.member.poll(Duration::ZERO)?;
+            }
             return Ok(Vec::new());
         }
         let (mut batch, mut bytes) = (Vec::new(), 0);
@@ -206,12 +216,15 @@ impl Pipe {
                     if batch.is_empty() {
                         until = Instant::now() + self.settings.linger;
                     }
-                    let len = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
-                    bytes += len(&record.key) + len(&record.value);
+                    bytes += record.bytes();
                     batch.push(record);
                 }
                 // What was gathered is delivered before they go: the next batch begins with that.
                 Polled::Revoked => break,
+                Polled::Taken => {
+                    self.rewinds = true;
+                    break;
+                }
                 Polled::Lost => {
                     warn!("thrown out of the group: what was gathered is left to who has the partitions now");
                     batch.clear();
@@ -220,9 +233,6 @@ impl Pipe {
                 Polled::Nothing if Instant::now() >= until => break,
                 Polled::Nothing => {}
             }
-        }
-        if let Some(courier) = &self.courier {
-            courier.tend();
         }
         Ok(batch)
     }
@@ -237,15 +247,11 @@ impl Pipe {
         records: Vec<Outgoing<'_>>,
     ) -> Result<Delivered, PipeError> {
         let Some(courier) = &self.courier else { return Ok(Delivered::Rewound) };
-        let mut next = BTreeMap::new();
-        let mut first = BTreeMap::new();
-        for record in batch {
-            next.insert(record.partition, record.offset + 1);
-            first.entry(record.partition).or_insert(record.offset);
-        }
+        let next = batch.iter().map(|record| (record.partition, record.offset + 1)).collect();
         let sent = self.send(courier, records, &next);
         let failure = match sent {
             Ok(()) => {
+                self.member.note(&next);
                 if courier.is_suspect() {
                     info!("a request may still be on its way: the next batch gets a new producer");
                     self.courier = None;
@@ -260,7 +266,7 @@ impl Pipe {
             },
             Err(failure) => failure,
         };
-        self.back_to = Some(first);
+        self.rewinds = true;
         self.failed(failure)?;
         Ok(Delivered::Rewound)
     }
@@ -335,7 +341,7 @@ impl Pipe {
                 if self.failures.is_multiple_of(FAILURES_OF_A_MEMBER) {
                     self.member = Member::join(&self.kafka, self.settings.membership())?;
                     // Which begins at the committed offsets; but the producer's open transaction is settled first.
-                    self.back_to = None;
+                    self.rewinds = false;
                 }
                 Ok(false)
             }
@@ -356,12 +362,26 @@ impl Pipe {
     }
 
     fn rewound(&mut self) -> Result<(), PipeError> {
-        if let Some(back_to) = &self.back_to {
+        if self.rewinds {
             if self.failures > 1 {
                 thread::park_timeout(pause(self.failures));
+                self.count_partitions()?;
             }
-            self.member.rewind(back_to)?;
-            self.back_to = None;
+            self.member.rewind()?;
+            self.rewinds = false;
+        }
+        Ok(())
+    }
+
+    /// Partitions may have been added: then what is made of a record no longer keeps the record's own.
+    fn count_partitions(&mut self) -> Result<(), PipeError> {
+        let input = group::partitions(&self.kafka, &self.settings.input)?;
+        let output = group::partitions(&self.kafka, &self.settings.output)?;
+        let keeps_partition = input == output;
+        // A topic that is just being created anew has none.
+        if input > 0 && output > 0 && keeps_partition != self.keeps_partition {
+            warn!(input, output, keeps_partition, "partitions were added: restart all members of the group");
+            self.keeps_partition = keeps_partition;
         }
         Ok(())
     }
@@ -374,7 +394,7 @@ fn pause(failures: u32) -> Duration {
 fn transactional(kafka: &KafkaSettings, settings: &PipeSettings) -> Result<Courier, PipeError> {
     let id = settings.transactional_id(kafka);
     Courier::transactional(kafka, &id, settings.transaction_timeout).map_err(|error| match error {
-        error @ (KafkaError::NotGranted { .. } | KafkaError::Refused { .. }) => {
+        error @ (KafkaError::NotGranted { .. } | KafkaError::Unsupported { .. }) => {
             PipeError::NoTransactions(error)
         }
         error => error.into(),

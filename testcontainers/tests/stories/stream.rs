@@ -5,4 +5,5 @@ mod letters;
 mod once;
 mod replay;
 mod swap;
+mod topics;
 mod without_transactions;

@@ -33,7 +33,6 @@ pub(crate) struct Sent {
 /// A record of a topic, as whoever reads only what is committed sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct Got {
-    pub(crate) partition: i32,
     pub(crate) offset: i64,
     pub(crate) key: Option<String>,
     pub(crate) value: Option<Vec<u8>>,
@@ -48,7 +47,6 @@ impl Got {
             headers.iter().map(|one| (one.key.to_owned(), text(one.value.unwrap_or_default()))).collect()
         });
         Self {
-            partition: message.partition(),
             offset: message.offset(),
             key: message.key().map(text),
             value: message.payload().map(<[u8]>::to_vec),

@@ -16,6 +16,7 @@ use modelcast_protocol::{
     fold::Step,
     topic,
 };
+use tracing::warn;
 
 use super::{Catalog, LOG_DEADLINE, blocking};
 use crate::{
@@ -61,9 +62,8 @@ impl Catalog {
     /// Takes in what took force; gives the digest of what is in force.
     fn read_log(&self, found: &mut Found) -> Result<Option<Digest>, KafkaError> {
         let mut log = AnnouncementLog::open(&self.kafka, &self.keys, Purpose::Scan)?;
-        let deadline = Instant::now() + LOG_DEADLINE;
         loop {
-            match log.look_until(deadline)? {
+            match log.look_until(Instant::now() + LOG_DEADLINE)? {
                 Look::End => break,
                 Look::Record(Step::TookForce(of)) if of == found.model => {
                     if let Some(now) = log.fold().in_force(&of) {
@@ -80,8 +80,9 @@ impl Catalog {
         let topic = topic::audit(&self.kafka.namespace);
         let reader =
             Reader::open(&self.kafka, Purpose::Scan, &topic.name, topic.partitions, From::Beginning)?;
-        let deadline = Instant::now() + LOG_DEADLINE;
-        while let Read::Record(Record { key, value, at_unix_ms, .. }) = reader.read_until(deadline)? {
+        // For each record: of years of copies there may be more than come within one deadline.
+        let next = || reader.read_until(Instant::now() + LOG_DEADLINE);
+        while let Read::Record(Record { key, value, at_unix_ms, .. }) = next()? {
             if key != found.model.as_str().as_bytes() {
                 continue;
             }
@@ -140,9 +141,20 @@ impl Found {
         }
         let mut newest_first = Vec::new();
         let mut next = newest.and_then(|digest| self.by_digest.remove(&digest));
-        while let Some(entry) = next {
+        let mut latest_unix_ms = i64::MAX;
+        while let Some(mut entry) = next {
             // The nearest predecessor that was found: one whose copy is missing is passed over.
             next = entry.recent.iter().rev().find_map(|digest| self.by_digest.remove(digest));
+            let missing = next
+                .as_ref()
+                .map_or(0, |before| entry.generation.get().saturating_sub(before.generation.get() + 1));
+            if missing > 0 {
+                let generation = entry.generation;
+                warn!(%generation, missing, "announcements of the history are in no topic any more");
+            }
+            // A copy that came late, of an announcement that was cut off: it was in force before its successor.
+            entry.since_unix_ms = entry.since_unix_ms.min(latest_unix_ms);
+            latest_unix_ms = entry.since_unix_ms;
             newest_first.push(entry);
         }
         let mut champions: Vec<Champion> = Vec::new();

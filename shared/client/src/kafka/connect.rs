@@ -117,6 +117,8 @@ pub(crate) fn config(kafka: &KafkaSettings, purpose: Purpose) -> ClientConfig {
         Purpose::Join => {
             config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
             config.set("check.crcs", "true").set("isolation.level", "read_committed");
+            // Where a committed offset was cut off by retention, what is left of the partition comes.
+            config.set("auto.offset.reset", "earliest");
             // Who knows what it owns hands over single partitions, and goes on with the others.
             config.set("partition.assignment.strategy", "cooperative-sticky");
             config.set("group.protocol", "classic");

@@ -50,6 +50,14 @@ pub enum KafkaError {
         /// On what, as `topic modelcast.fleet`.
         resource: String,
     },
+    /// The broker does not know how.
+    #[error("this broker has no {what}: {cause}")]
+    Unsupported {
+        /// What it lacks.
+        what: String,
+        /// Its answer.
+        cause: String,
+    },
     /// The broker or the client refused, and trying again gives the same.
     #[error("Kafka refuses {what}: {cause}")]
     Refused {
@@ -85,6 +93,7 @@ impl KafkaError {
             | Self::MissingTopic { .. }
             | Self::WrongTopic { .. }
             | Self::NotGranted { .. }
+            | Self::Unsupported { .. }
             | Self::Refused { .. } => false,
         }
     }

@@ -43,9 +43,11 @@ pub(crate) struct Membership {
     pub(crate) group: String,
     /// Keeps its partitions over a restart.
     pub(crate) static_name: Option<String>,
-    /// Where a partition without a committed offset starts: `earliest` or `latest`.
-    pub(crate) start: &'static str,
+    /// Whether a partition of which nothing is committed starts with what comes next, not with its first record.
+    pub(crate) starts_at_end: bool,
     pub(crate) session_timeout: Duration,
+    /// How long it may do without a poll.
+    pub(crate) busy_max: Duration,
 }
 
 /// One record, copied out of librdkafka's buffers.
@@ -65,6 +67,15 @@ pub struct Incoming {
     pub headers: Headers,
 }
 
+impl Incoming {
+    /// What it takes in memory, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let len = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
+        len(&self.key) + len(&self.value) + self.headers.bytes()
+    }
+}
+
 /// What a poll gave.
 pub(crate) enum Polled {
     Record(Incoming),
@@ -72,6 +83,8 @@ pub(crate) enum Polled {
     Revoked,
     /// They are another's already: forget what was read of them, then settle.
     Lost,
+    /// Partitions came of which some may have no committed offset: finish, then [`rewind`](Member::rewind).
+    Taken,
     Nothing,
 }
 
@@ -84,15 +97,17 @@ pub(crate) struct Member {
 impl Member {
     pub(crate) fn join(kafka: &KafkaSettings, membership: Membership) -> Result<Self, KafkaError> {
         let mut config = connect::config(kafka, Purpose::Join);
-        config.set("group.id", &membership.group).set("auto.offset.reset", membership.start);
+        config.set("group.id", &membership.group);
         let session_ms = membership.session_timeout.as_millis();
         config.set("session.timeout.ms", session_ms.to_string());
         config.set("heartbeat.interval.ms", (session_ms / 4).to_string());
+        config.set("max.poll.interval.ms", membership.busy_max.as_millis().to_string());
         if let Some(name) = &membership.static_name {
             config.set("group.instance.id", name);
         }
+        let rebalances = Rebalances { starts_at_end: membership.starts_at_end, ..Rebalances::default() };
         let consumer: BaseConsumer<Rebalances> = config
-            .create_with_context(Rebalances::default())
+            .create_with_context(rebalances)
             .map_err(|error| KafkaError::Property { cause: error.to_string() })?;
         let member = Self { consumer: Closing::new(consumer), membership };
         let subscribed = member.consumer.subscribe(&[&member.membership.topic]);
@@ -106,19 +121,27 @@ impl Member {
             return Ok(revoked);
         }
         match self.consumer.poll(timeout) {
+            None if self.rebalances().taken.swap(false, Relaxed) => Ok(Polled::Taken),
             None => Ok(self.revoked().unwrap_or(Polled::Nothing)),
-            Some(Ok(message)) => Ok(Polled::Record(Incoming {
-                partition: message.partition(),
-                offset: message.offset(),
-                at_unix_ms: message.timestamp().to_millis(),
-                key: message.key().map(<[u8]>::to_vec),
-                value: message.payload().map(<[u8]>::to_vec),
-                headers: Headers::of(message.headers()),
-            })),
+            Some(Ok(message)) => {
+                self.rebalances().is_troubled.store(false, Relaxed);
+                Ok(Polled::Record(Incoming {
+                    partition: message.partition(),
+                    offset: message.offset(),
+                    at_unix_ms: message.timestamp().to_millis(),
+                    key: message.key().map(<[u8]>::to_vec),
+                    value: message.payload().map(<[u8]>::to_vec),
+                    headers: Headers::of(message.headers()),
+                }))
+            }
             Some(Err(error)) => match self.explain("records", &error) {
                 // librdkafka goes on by itself.
                 passing if passing.is_transient() => {
-                    debug!(error = %passing, "reading goes on");
+                    if self.rebalances().is_troubled.swap(true, Relaxed) {
+                        debug!(error = %passing, "reading goes on");
+                    } else {
+                        warn!(error = %passing, "reading goes on as soon as Kafka answers");
+                    }
                     Ok(Polled::Nothing)
                 }
                 error => Err(error),
@@ -150,36 +173,63 @@ impl Member {
         metadata.filter(|_| !self.consumer.assignment_lost())
     }
 
+    /// Whether the group has told it which partitions are its own, be they none.
+    pub(crate) fn has_joined(&self) -> bool {
+        self.rebalances().has_joined.load(Relaxed)
+    }
+
+    /// Takes note of what was committed inside of a transaction: the lag is reckoned from there.
+    pub(crate) fn note(&self, next: &BTreeMap<i32, i64>) {
+        if let Err(error) = self.consumer.store_offsets(&self.list(next)) {
+            debug!(%error, "the lag is that of before: partitions were taken away meanwhile");
+        }
+    }
+
     /// Commits offsets outside of a transaction.
     pub(crate) fn commit(&self, next: &BTreeMap<i32, i64>) -> Result<(), KafkaError> {
         let committed = self.consumer.commit(&self.list(next), CommitMode::Sync);
         committed.map_err(|error| self.explain("a commit", &error))
     }
 
-    /// Goes on reading at the committed offsets; where there is none yet, at those of `else_from`.
-    pub(crate) fn rewind(&self, else_from: &BTreeMap<i32, i64>) -> Result<(), KafkaError> {
+    /// Goes on reading at the committed offsets; where there is none yet, at the start, which is committed where it is
+    /// the end: whoever has the partition next begins there too.
+    pub(crate) fn rewind(&self) -> Result<(), KafkaError> {
         let assigned = self.consumer.assignment().map_err(|error| self.explain("an assignment", &error))?;
         if assigned.count() == 0 {
             return Ok(());
         }
         // With read_committed this waits for offsets of a transaction whose end is open.
         let committed = self.consumer.committed_offsets(assigned, DEADLINE);
-        let committed = committed.map_err(|error| self.explain("committed offsets", &error))?;
-        let mut places = BTreeMap::new();
-        for place in committed.elements() {
+        let places = committed.map_err(|error| self.explain("committed offsets", &error))?;
+        let mut ends = BTreeMap::new();
+        for place in places.elements() {
             place.error().map_err(|error| self.explain("committed offsets", &error))?;
-            let offset = match place.offset() {
-                Offset::Offset(offset) => Some(offset),
-                _ => else_from.get(&place.partition()).copied(),
-            };
-            places.extend(offset.map(|offset| (place.partition(), offset)));
+            if !matches!(place.offset(), Offset::Offset(_)) && self.membership.starts_at_end {
+                ends.insert(place.partition(), self.end_of(place.partition())?);
+            }
         }
-        let sought = self.consumer.seek_partitions(self.list(&places), DEADLINE);
+        if !ends.is_empty() {
+            info!(offsets = ?ends, "partitions start at their ends");
+            self.commit(&ends)?;
+        }
+        for mut place in places.elements() {
+            if !matches!(place.offset(), Offset::Offset(_)) {
+                let start =
+                    ends.get(&place.partition()).map_or(Offset::Beginning, |&end| Offset::Offset(end));
+                drop(place.set_offset(start));
+            }
+        }
+        let sought = self.consumer.seek_partitions(places, DEADLINE);
         let sought = sought.map_err(|error| self.explain("a seek", &error))?;
         for place in sought.elements() {
             place.error().map_err(|error| self.explain("a seek", &error))?;
         }
         Ok(())
+    }
+
+    fn end_of(&self, partition: i32) -> Result<i64, KafkaError> {
+        let ends = self.consumer.fetch_watermarks(&self.membership.topic, partition, DEADLINE);
+        ends.map(|(_, end)| end).map_err(|error| self.explain("the end", &error))
     }
 
     pub(crate) fn list(&self, places: &BTreeMap<i32, i64>) -> TopicPartitionList {
@@ -202,9 +252,12 @@ impl Member {
     }
 
     fn explain(&self, what: &str, error: &Rdkafka) -> KafkaError {
+        // What ended this client for good says more than that it did.
+        let fatal = self.consumer.client().fatal_error();
+        let code = fatal.as_ref().map(|(code, _)| *code).or(error.rdkafka_error_code());
         let (topic, group) = (&self.membership.topic, &self.membership.group);
         let what = format!("{what} of topic {topic} in group {group}");
-        match error.rdkafka_error_code() {
+        match code {
             Some(Code::TopicAuthorizationFailed) => not_granted("Read", topic),
             Some(Code::GroupAuthorizationFailed) => {
                 KafkaError::NotGranted { right: "Read", resource: format!("group {group}") }
@@ -223,7 +276,10 @@ impl Member {
             Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
                 KafkaError::Transient { what, cause: error.to_string() }
             }
-            _ => sorted(&what, error),
+            _ => match fatal {
+                Some((_, cause)) => KafkaError::Refused { what, cause },
+                None => sorted(&what, error),
+            },
         }
     }
 }
@@ -243,6 +299,12 @@ impl Drop for Member {
 struct Rebalances {
     pending: Mutex<Option<TopicPartitionList>>,
     lags: Mutex<BTreeMap<i32, i64>>,
+    starts_at_end: bool,
+    /// Partitions came, and nobody has asked yet whether they have committed offsets.
+    taken: AtomicBool,
+    has_joined: AtomicBool,
+    /// Said once, until a record comes.
+    is_troubled: AtomicBool,
     closing: AtomicBool,
 }
 
@@ -267,9 +329,14 @@ impl ClientContext for Rebalances {
 
     fn stats(&self, statistics: Statistics) {
         let partitions = statistics.topics.values().flat_map(|topic| topic.partitions.values());
-        // Negative where it is not known; the partition -1 is librdkafka's own.
-        let known = partitions.filter(|partition| partition.partition >= 0 && partition.consumer_lag >= 0);
-        *self.lags() = known.map(|partition| (partition.partition, partition.consumer_lag)).collect();
+        // Negative where it is not known; the partition -1 is librdkafka's own. Stored is what this member committed
+        // inside of a transaction; before its first, what was committed when it took the partition counts.
+        let known = partitions.filter(|partition| partition.partition >= 0).filter_map(|partition| {
+            let lag =
+                [partition.consumer_lag_stored, partition.consumer_lag].into_iter().find(|lag| *lag >= 0)?;
+            Some((partition.partition, lag))
+        });
+        *self.lags() = known.collect();
     }
 }
 
@@ -282,10 +349,15 @@ impl ConsumerContext for Rebalances {
     ) {
         let done = if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             info!(partitions = ?numbers(partitions), "partitions taken");
+            self.has_joined.store(true, Relaxed);
+            self.taken.fetch_or(self.starts_at_end && partitions.count() > 0, Relaxed);
             consumer.incremental_assign(partitions)
         } else if self.closing.load(Relaxed) {
             consumer.incremental_unassign(partitions)
         } else {
+            if consumer.assignment_lost() {
+                self.has_joined.store(false, Relaxed);
+            }
             *self.pending() = Some(partitions.clone());
             Ok(())
         };

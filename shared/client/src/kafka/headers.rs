@@ -7,6 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rdkafka::message::{BorrowedHeaders, Header, Headers as _, OwnedHeaders};
 
+use crate::pipe::RECORD_MAX_BYTES;
+
 /// What one header takes beside its name and value, at most.
 const OVERHEAD_BYTES: usize = 10;
 
@@ -26,10 +28,10 @@ impl Headers {
 
     pub(super) fn of(headers: Option<&BorrowedHeaders>) -> Self {
         let Some(headers) = headers else { return Self::new() };
-        // rdkafka panics at a name that is not UTF-8 (0.39: `BorrowedHeaders::try_get`); a copy reads none. Such
-        // headers go on their way uncounted.
+        // rdkafka panics at a name that is not UTF-8 (0.39: `BorrowedHeaders::try_get`); a copy reads none. What
+        // cannot be counted counts as too much for any topic.
         let counted = || headers.iter().map(|header| size(header.key, header.value)).sum();
-        let bytes = catch_unwind(AssertUnwindSafe(counted)).unwrap_or(0);
+        let bytes = catch_unwind(AssertUnwindSafe(counted)).unwrap_or(RECORD_MAX_BYTES);
         Self { headers: headers.detach(), bytes }
     }
 

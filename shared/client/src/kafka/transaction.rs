@@ -45,6 +45,9 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// Longer than this, and a request may have been sent twice: see [`Courier::is_suspect`].
 const SUSPECT_AFTER: Duration = Duration::from_secs(5);
 
+/// How long to listen to what librdkafka has to say.
+const HEARING: Duration = Duration::from_millis(100);
+
 /// One record to be written.
 #[derive(Debug)]
 pub(crate) struct Parcel<'a> {
@@ -115,6 +118,8 @@ impl Courier {
         member: &Member,
         next: &BTreeMap<i32, i64>,
     ) -> Result<(), Failure> {
+        // Of what was before: a connection that breaks between two batches has no request on its way.
+        self.hear();
         self.deliveries().reset();
         let Some(Transaction { timeout, .. }) = &self.transaction else {
             return self.deliver_plainly(parcels, member, next);
@@ -157,12 +162,16 @@ impl Courier {
     /// or a lost connection can reach the broker late, and end the next transaction of this producer in its midst
     /// (KAFKA-17754). A new producer has a higher epoch, which the late request has not.
     pub(crate) fn is_suspect(&self) -> bool {
+        self.hear();
         self.transaction.is_some() && self.deliveries().is_suspect()
     }
 
-    /// Serves what librdkafka has to say between batches.
-    pub(crate) fn tend(&self) {
-        self.producer.poll(Duration::ZERO);
+    /// Hears all that librdkafka has to say by now: one poll serves one event.
+    fn hear(&self) {
+        let until = Instant::now() + HEARING;
+        while self.producer.in_flight_count() > 0 && Instant::now() < until {
+            self.producer.poll(Duration::ZERO);
+        }
     }
 
     fn deliver_plainly<'a>(
@@ -240,13 +249,13 @@ impl Courier {
             Some(Code::GroupAuthorizationFailed | Code::TopicAuthorizationFailed) => {
                 return Failure::Refused(sorted("a batch of the stream", &error));
             }
-            Some(Code::MessageSizeTooLarge) => {
-                return Failure::Refused(KafkaError::Refused {
-                    what: "a record of the stream".into(),
-                    cause: "its topic takes only smaller ones: raise max.message.bytes of the topic".into(),
-                });
+            Some(code) => {
+                if let Some(cause) = never_passes(code) {
+                    let (what, cause) = ("a record of the stream".into(), cause.into());
+                    return Failure::Refused(KafkaError::Refused { what, cause });
+                }
             }
-            _ => {}
+            None => {}
         }
         let cause = error.to_string();
         match error {
@@ -282,10 +291,33 @@ fn explain_init(id: &str, error: &Rdkafka) -> KafkaError {
             KafkaError::NotGranted { right: "Write", resource: format!("transactional-id {id}") }
         }
         Some(Code::ClusterAuthorizationFailed) => not_granted("Write", "of the stream"),
-        Some(Code::UnsupportedFeature | Code::UnsupportedVersion | Code::InvalidTransactionTimeout) => {
-            KafkaError::Refused { what: format!("transactions of {id}"), cause: error.to_string() }
+        Some(Code::UnsupportedFeature | Code::UnsupportedVersion) => {
+            KafkaError::Unsupported { what: "transactions".into(), cause: error.to_string() }
         }
+        Some(Code::InvalidTransactionTimeout) => KafkaError::Refused {
+            what: format!("the transaction timeout of {id}"),
+            cause: "it is more than the broker's transaction.max.timeout.ms".into(),
+        },
         _ => sorted(&format!("the first transaction of {id}"), error),
+    }
+}
+
+/// What about a record's topic makes it refuse the record however often it is sent.
+fn never_passes(code: Code) -> Option<&'static str> {
+    match code {
+        Code::MessageSizeTooLarge => {
+            Some("its topic takes only smaller ones: raise max.message.bytes of the topic")
+        }
+        Code::InvalidRecord => {
+            Some("its topic takes none such: a compacted one (cleanup.policy) takes none without a key")
+        }
+        Code::InvalidTimestamp => Some(
+            "its timestamp is outside of what its topic takes: give the topic the input's \
+             message.timestamp.before.max.ms and message.timestamp.after.max.ms, or \
+             message.timestamp.type=LogAppendTime",
+        ),
+        Code::PolicyViolation => Some("a policy of the broker forbids it"),
+        _ => None,
     }
 }
 
@@ -331,5 +363,26 @@ impl ProducerContext for Deliveries {
             let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
             failed.get_or_insert_with(|| error.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_broke_is_heard_of_whatever_else_there_is_to_hear() {
+        // Nobody listens there: each address gives an event, and that all are down is one more.
+        let bootstrap_servers = "127.0.0.1:1,127.0.0.1:2,127.0.0.1:3".to_owned();
+        let courier =
+            Courier::plain(&KafkaSettings { bootstrap_servers, ..KafkaSettings::default() }).unwrap();
+        let until = Instant::now() + Duration::from_secs(30);
+        while courier.producer.in_flight_count() < 3 && Instant::now() < until {
+            std::thread::park_timeout(RETRY_PAUSE);
+        }
+        assert!(courier.producer.in_flight_count() >= 3);
+        courier.hear();
+        assert_eq!(courier.producer.in_flight_count(), 0);
+        assert!(courier.deliveries().is_suspect());
     }
 }

@@ -32,12 +32,14 @@ pub struct PipeSettings {
     pub delivery: Delivery,
     /// Records of a batch, which is a transaction.
     pub records_max: usize,
-    /// Bytes of keys and values after which a batch takes no more.
+    /// Bytes of keys, values and headers after which a batch takes no more.
     pub bytes_max: usize,
     /// How long a batch waits for more records after its first.
     pub linger: Duration,
     /// How long the group waits for a member that says nothing.
     pub session_timeout: Duration,
+    /// How long a batch may be worked on before the group takes the partitions away; no less than two transactions.
+    pub busy_max: Duration,
     /// How long the broker leaves a transaction open whose producer says nothing.
     pub transaction_timeout: Duration,
 }
@@ -119,8 +121,9 @@ impl PipeSettings {
             topic: self.input.clone(),
             group: self.group.clone(),
             static_name: self.static_membership.then(|| self.member.to_string()),
-            start: self.start.name(),
+            starts_at_end: self.start == Start::Latest,
             session_timeout: self.session_timeout,
+            busy_max: self.busy_max.max(2 * self.transaction_timeout),
         }
     }
 
@@ -189,6 +192,7 @@ mod tests {
             bytes_max: 1,
             linger: Duration::ZERO,
             session_timeout: Duration::from_secs(10),
+            busy_max: Duration::from_secs(300),
             transaction_timeout: Duration::from_secs(30),
         };
         assert_eq!(settings.transactional_id(&kafka), "modelcast.stream.g.m");

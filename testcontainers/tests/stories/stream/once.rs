@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use modelcast_testcontainers::{Ability, Kafka, TinyModel, offers};
+use modelcast_testcontainers::{Ability, Faults, Kafka, TinyModel, offers};
 
 use crate::support::flow::{Flow, Got, Sent, Streaming};
 use crate::support::{linear, runtime, wait_within};
@@ -43,7 +43,10 @@ fn records(from: usize, to: usize) -> Vec<Sent> {
 }
 
 fn flow(stem: &str) -> Flow {
-    let flow = Flow::new(stem, MODEL, PARTITIONS);
+    with_model(Flow::new(stem, MODEL, PARTITIONS))
+}
+
+fn with_model(flow: Flow) -> Flow {
     let runtime = runtime();
     let publisher = runtime.block_on(flow.scene.publisher());
     runtime.block_on(linear::publish(&publisher, linear::request(MODEL, WEIGHT)));
@@ -252,5 +255,33 @@ fn a_transaction_that_the_broker_ended_is_gathered_again() {
     assert!(member.metric("modelcast_stream_batches_aborted_total") >= Some(1.0), "{}", member.log());
     assert!(!member.log().contains("thrown out"), "{}", member.log());
     member.stop();
+    check(&flow, count);
+}
+
+#[test]
+fn after_a_transaction_whose_connection_broke_comes_a_new_producer() {
+    if !offers(&[Ability::Transactions, Ability::Settings]) {
+        return;
+    }
+    let count = 600;
+    let kafka = Kafka::builder().proxied().start().unwrap();
+    let flow = with_model(Flow::on_its_own(&kafka, "broken-line", MODEL, PARTITIONS));
+    flow.send(&records(0, count));
+    let mut member = flow.member("member-1", &SMALL.replace("500", "50"));
+    member.wait_until_ready();
+    let proxy = kafka.proxy().unwrap();
+    // So that most of the time a request is on its way.
+    proxy.set(Faults { delay: Duration::from_millis(30), ..Faults::default() });
+    let started = Instant::now();
+    let (mut out, mut dead) = (flow.reader("out"), flow.reader("dead"));
+    while out.look() + dead.look() < count {
+        proxy.cut();
+        assert!(started.elapsed() < PATIENCE, "{} of {count}", out.got.len());
+    }
+    proxy.heal();
+    let log = member.stop();
+    let renewed = log.matches("the next batch gets a new producer").count();
+    println!("{renewed} producers for a broken connection");
+    assert!(renewed >= 1, "{log}");
     check(&flow, count);
 }

@@ -20,7 +20,7 @@ fn a_swap_shows_between_two_batches_never_within_one() {
     if !offers(&[Ability::Transactions]) {
         return;
     }
-    let flow = Flow::new("swapped", MODEL, 2);
+    let flow = Flow::new("swapped", MODEL, 1);
     let runtime = runtime();
     let publisher = runtime.block_on(flow.scene.publisher());
     let mut member = flow.member("member-1", "batch_records_max = 100\nbatch_linger_ms = 20");
@@ -31,7 +31,6 @@ fn a_swap_shows_between_two_batches_never_within_one() {
         let served = format!("modelcast_served_version{{model=\"{MODEL}\"}}");
         wait_for("the version to be live", || {
             let records = (sent..sent + 100).map(|number| Sent {
-                partition: i32::try_from(number % 2).unwrap(),
                 key: Some(number.to_string()),
                 value: Some(format!("{{\"area\": {number}}}").into_bytes()),
                 ..Sent::default()
@@ -63,19 +62,13 @@ fn a_swap_shows_between_two_batches_never_within_one() {
     }
 }
 
-/// The records of each transaction in each partition: its marker takes an offset after them.
+/// The records of each transaction: its marker takes an offset after them.
 fn batches(mut got: Vec<Got>) -> Vec<Vec<Got>> {
-    got.sort_by_key(|one| (one.partition, one.offset));
+    got.sort_by_key(|one| one.offset);
     let mut batches: Vec<Vec<Got>> = Vec::new();
     for one in got {
         match batches.last_mut() {
-            Some(batch)
-                if batch
-                    .last()
-                    .is_some_and(|last| last.partition == one.partition && last.offset + 1 == one.offset) =>
-            {
-                batch.push(one)
-            }
+            Some(batch) if batch.last().is_some_and(|last| last.offset + 1 == one.offset) => batch.push(one),
             _ => batches.push(vec![one]),
         }
     }
