@@ -49,15 +49,22 @@ fn over_the_cap_predictions_are_shed_at_once_and_health_and_metrics_answer() {
     let grpc = [("content-type", "application/grpc")];
     let asked = client.ask("POST", "/inference.GRPCInferenceService/ModelInfer", &grpc, false);
     assert_eq!(client.answer(asked).unwrap().headers["grpc-status"], "8");
+    // A model's page predicts too, and is shed in words for people.
+    let page = client.get("/models/tumour?radius=10", &[]).unwrap();
+    assert_eq!((page.status, &page.headers["retry-after"]), (503, &"1".parse().unwrap()), "{page:?}");
+    assert!(page.headers["content-type"].to_str().unwrap().starts_with("text/html"), "{page:?}");
+    assert!(page.text.contains("<h1>Busy</h1>") && page.text.contains("http.requests_max is 1"), "{page:?}");
     assert!(since.elapsed() < Duration::from_secs(5), "shed, not queued");
     for path in ["/v2/health/live", "/v2/health/ready", "/status", "/metrics", "/", "/v2/models/tumour/ready"]
     {
         assert_eq!(server.get(path).status, 200, "{path} while predictions are shed");
     }
-    assert!(server.get("/metrics").text.contains("modelcast_shed_requests_total 2\n"));
+    assert!(server.get("/metrics").text.contains("modelcast_shed_requests_total 3\n"));
     first.write_all(&body().as_bytes()[body().len() - 1..]).unwrap();
     assert!(read_head(&mut first).starts_with("HTTP/1.1 200"));
-    assert_eq!(server.get("/v2/models/tumour").status, 200, "there is room again");
+    for path in ["/v2/models/tumour", "/models/tumour"] {
+        assert_eq!(server.get(path).status, 200, "there is room again for {path}");
+    }
 }
 
 #[test]
