@@ -26,7 +26,7 @@ use tower::ServiceExt as _;
 use tracing::{debug, info, warn};
 
 use crate::{
-    connections::{CappedListener, Connection},
+    connections::{CappedListener, Connection, FirstBytes},
     router::router,
     served::ServedModels,
     settings::HttpSettings,
@@ -56,7 +56,9 @@ struct Service {
     builder: Builder<TokioExecutor>,
     routes: Router,
     tls: Option<Tls>,
-    handshake_max: Duration,
+    /// How long a TLS handshake may take, and after it the first bytes.
+    begin_max: Duration,
+    ending: watch::Receiver<Ending>,
 }
 
 /// Serves until `stop` is ready, then takes no more connections and lets requests under way end, up to the deadline
@@ -77,7 +79,8 @@ pub async fn serve(
     let service = Arc::new(Service {
         builder: builder(&http),
         tls,
-        handshake_max: seconds(http.header_timeout_seconds),
+        begin_max: seconds(http.header_timeout_seconds),
+        ending: is_ending.clone(),
         routes: router(models, http, is_ending),
     });
     let connections = GracefulShutdown::new();
@@ -106,8 +109,10 @@ pub(crate) async fn serve_routes(
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
     let listener = CappedListener::new(listener, http);
-    let (builder, handshake_max) = (builder(http), seconds(http.header_timeout_seconds));
-    let service = Arc::new(Service { builder, tls: None, handshake_max, routes });
+    let (builder, begin_max) = (builder(http), seconds(http.header_timeout_seconds));
+    // Nothing here outlasts its connection's own graceful end.
+    let (_ending, is_ending) = watch::channel(Ending::No);
+    let service = Arc::new(Service { builder, tls: None, begin_max, ending: is_ending, routes });
     let connections = GracefulShutdown::new();
     accept_until(stop, &listener, &service, &connections).await;
     drop(listener);
@@ -174,7 +179,13 @@ fn builder(http: &HttpSettings) -> Builder<TokioExecutor> {
 impl Service {
     async fn converse(&self, connection: Connection, peer: SocketAddr, watcher: Watcher) {
         let Some(tls) = &self.tls else { return self.answer(connection, peer, watcher).await };
-        match timeout(self.handshake_max, tls.accept(connection)).await {
+        let mut ending = self.ending.clone();
+        let shaken = tokio::select! {
+            shaken = timeout(self.begin_max, tls.accept(connection)) => shaken,
+            // Nothing was asked yet.
+            _ = ending.wait_for(|ending| *ending == Ending::Closing) => return,
+        };
+        match shaken {
             Ok(Ok(stream)) => self.answer(stream, peer, watcher).await,
             Ok(Err(error)) => debug!(%peer, %error, "no TLS came about"),
             Err(_) => debug!(%peer, "the TLS handshake took too long"),
@@ -187,7 +198,8 @@ impl Service {
     {
         let routes =
             self.routes.clone().map_request(|request: axum::http::Request<_>| request.map(Body::new));
-        let served = self.builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+        let stream = TokioIo::new(FirstBytes::within(self.begin_max, stream));
+        let served = self.builder.serve_connection(stream, TowerToHyperService::new(routes));
         if let Err(error) = watcher.watch(served.into_owned()).await {
             debug!(%peer, error, "the connection broke");
         }
