@@ -39,6 +39,10 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// that opening and resetting streams (CVE-2023-44487) costs the peer a connection and us next to nothing.
 const RESETS_PENDING_MAX: usize = 20;
 const RESETS_OURS_MAX: usize = 256;
+/// What a peer of HTTP/2 may send ahead on one stream, and on so many streams of a connection together: a body that
+/// waits for room does not hold up the others of its connection.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+const WINDOWS_OF_CONNECTION: u32 = 8;
 
 /// How far the end of the application is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -164,9 +168,13 @@ fn builder(http: &HttpSettings) -> Builder<TokioExecutor> {
         .header_read_timeout(seconds(http.header_timeout_seconds))
         .max_buf_size(http.headers_max_bytes)
         .max_headers(http.headers_max);
+    let bodies_max_bytes = u32::try_from(http.bodies_max_bytes).unwrap_or(u32::MAX);
+    let connection_window = (STREAM_WINDOW_BYTES * WINDOWS_OF_CONNECTION).min(bodies_max_bytes);
     builder
         .http2()
         .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW_BYTES.min(bodies_max_bytes))
+        .initial_connection_window_size(connection_window)
         .max_header_list_size(u32::try_from(http.headers_max_bytes).unwrap_or(u32::MAX))
         .max_concurrent_streams(http.streams_max)
         .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
