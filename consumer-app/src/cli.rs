@@ -36,7 +36,7 @@ const EXIT_CODES: &str = "Exit codes: 0 ended by a signal, 1 failed, 2 wrong usa
 pub enum Command {
     /// Subscribe and serve until a signal ends it.
     Serve(ServeArgs),
-    /// Inspect stored predictions, approve or reject them.
+    /// Inspect stored predictions; approve, reject or give them up.
     Predictions(PredictionsArgs),
     /// Score a file of any size: CSV or Parquet in; out to a table, CSV or Parquet.
     #[command(after_help = crate::batch::args::EXIT_CODES)]

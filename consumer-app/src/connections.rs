@@ -1,4 +1,5 @@
-//! The listening socket, with a cap on connections, on how long one may be idle, and on how long its first bytes take.
+//! The listening socket, with a cap on connections and on how long one may be idle; and how long the first bytes of a
+//! conversation may take, within TLS where there is TLS.
 //!
 //! Without them, connections that say nothing would take memory and file descriptors without bound. What is over the
 //! cap waits in the system's backlog.
@@ -32,7 +33,6 @@ pub(crate) struct CappedListener {
     listener: TcpListener,
     room: Arc<Semaphore>,
     idle_max: Duration,
-    first_max: Duration,
 }
 
 /// A connection; dropping it makes room for another.
@@ -41,9 +41,15 @@ pub(crate) struct Connection {
     stream: TcpStream,
     idle_max: Duration,
     idle: Pin<Box<Sleep>>,
-    /// Until its first bytes are there: who sends them one by one is not idle.
-    first: Option<(Pin<Box<Sleep>>, usize)>,
     _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// A stream whose first bytes have a deadline: who sends them one by one is not idle.
+#[derive(Debug)]
+pub(crate) struct FirstBytes<S> {
+    stream: S,
+    /// The deadline and how many are there, until all are.
+    first: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
 impl CappedListener {
@@ -54,7 +60,6 @@ impl CappedListener {
             listener,
             room: Arc::new(Semaphore::new(http.connections_max)),
             idle_max: Duration::from_secs(http.idle_timeout_seconds),
-            first_max: Duration::from_secs(http.header_timeout_seconds),
         }
     }
 
@@ -77,8 +82,7 @@ impl CappedListener {
             tracing::debug!(%peer, %error, "cannot switch off Nagle's algorithm");
         }
         let (idle_max, idle) = (self.idle_max, Box::pin(sleep(self.idle_max)));
-        let first = Some((Box::pin(sleep(self.first_max)), 0));
-        (Connection { stream, idle_max, idle, first, _permit: permit }, peer)
+        (Connection { stream, idle_max, idle, _permit: permit }, peer)
     }
 }
 
@@ -99,30 +103,23 @@ impl Connection {
         ready!(self.idle.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
+}
 
-    fn read_first(&mut self, bytes: usize) {
-        if let Some((_, read)) = &mut self.first {
-            *read = read.saturating_add(bytes);
-            if *read >= FIRST_BYTES {
-                self.first = None;
-            }
-        }
+impl<S> FirstBytes<S> {
+    /// The stream, whose first bytes may take so long from now on.
+    pub(crate) fn within(deadline: Duration, stream: S) -> Self {
+        Self { stream, first: Some((Box::pin(sleep(deadline)), 0)) }
     }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = to.filled().len();
         if let Poll::Ready(done) = Pin::new(&mut this.stream).poll_read(cx, to) {
             this.moved(&done);
-            this.read_first(to.filled().len().saturating_sub(before));
             return Poll::Ready(done);
         }
-        let late = this.first.as_mut().is_some_and(|(until, _)| until.as_mut().poll(cx).is_ready());
-        if !late {
-            ready!(this.idle.as_mut().poll(cx));
-        }
+        ready!(this.idle.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -150,6 +147,49 @@ impl AsyncWrite for Connection {
         let this = self.get_mut();
         let done = Pin::new(&mut this.stream).poll_write_vectored(cx, from);
         this.written(cx, done)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for FirstBytes<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = to.filled().len();
+        let done = Pin::new(&mut this.stream).poll_read(cx, to);
+        let Some((until, read)) = &mut this.first else { return done };
+        *read = read.saturating_add(to.filled().len().saturating_sub(before));
+        if *read >= FIRST_BYTES {
+            this.first = None;
+        } else if done.is_pending() {
+            ready!(until.as_mut().poll(cx));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        done
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for FirstBytes<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, from)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        from: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, from)
     }
 
     fn is_write_vectored(&self) -> bool {

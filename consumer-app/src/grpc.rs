@@ -32,11 +32,12 @@ use std::{any::Any, pin::Pin, sync::Arc};
 
 use axum::{
     Router,
+    body::Body,
     extract::{Request as HttpRequest, State},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse as _, Response as HttpResponse},
 };
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt as _, stream};
 use tonic::{Request, Response, Status, Streaming};
 use tonic_health::pb::health_server::HealthServer;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -56,6 +57,7 @@ use crate::{
     oip::{self, infer, repository},
     refusal::Refusal,
     router::Shared,
+    server::Ending,
 };
 
 /// What the calls for health and reflection may send: names, never tensors.
@@ -72,26 +74,29 @@ pub(crate) fn routes(shared: &Shared) -> Router<Shared> {
         .route_service("/inference.GRPCInferenceService/{method}", inference)
         .layer(from_fn_with_state(shared.clone(), take_in))
         .route_service("/grpc.health.v1.Health/{method}", health);
-    with_reflection(routes).layer(CatchPanicLayer::custom(lost))
+    with_reflection(routes, shared).layer(CatchPanicLayer::custom(lost))
 }
 
 /// Without it where the descriptors that were compiled in cannot be read, which a test would see.
-fn with_reflection(routes: Router<Shared>) -> Router<Shared> {
+fn with_reflection(routes: Router<Shared>, shared: &Shared) -> Router<Shared> {
     let builder = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     match (builder().build_v1(), builder().build_v1alpha()) {
-        (Ok(v1), Ok(v1alpha)) => routes
-            .route_service(
-                "/grpc.reflection.v1.ServerReflection/{method}",
-                v1.max_decoding_message_size(NAMES_MAX_BYTES),
-            )
-            .route_service(
-                "/grpc.reflection.v1alpha.ServerReflection/{method}",
-                v1alpha.max_decoding_message_size(NAMES_MAX_BYTES),
-            ),
+        (Ok(v1), Ok(v1alpha)) => {
+            let reflection = Router::new()
+                .route_service(
+                    "/grpc.reflection.v1.ServerReflection/{method}",
+                    v1.max_decoding_message_size(NAMES_MAX_BYTES),
+                )
+                .route_service(
+                    "/grpc.reflection.v1alpha.ServerReflection/{method}",
+                    v1alpha.max_decoding_message_size(NAMES_MAX_BYTES),
+                );
+            routes.merge(reflection.layer(from_fn_with_state(shared.clone(), until_closing)))
+        }
         (Err(error), _) | (_, Err(error)) => {
             tracing::error!(%error, "gRPC reflection is not served");
             routes
@@ -106,6 +111,14 @@ async fn take_in(State(shared): State<Shared>, request: HttpRequest, next: Next)
         return Status::unimplemented(reason).into_http::<axum::body::Body>();
     }
     next.run(messages::capped(&shared, request)).await
+}
+
+/// Ends what a peer sends when the application closes its port: a stream that is open then would hold it up.
+async fn until_closing(State(shared): State<Shared>, request: HttpRequest, next: Next) -> HttpResponse {
+    let mut ending = shared.ending.clone();
+    let closing = async move { ending.wait_for(|ending| *ending == Ending::Closing).await.map(drop) };
+    let until = |body: Body| Body::from_stream(body.into_data_stream().take_until(Box::pin(closing)));
+    next.run(request.map(until)).await
 }
 
 /// Why a method that clients of other servers know is not served.

@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //! * What is refused here has cost no more than its headers; a request over the cap is refused at once, never queued.
-//! * Health and monitoring are answered while predictions are shed.
+//! * Health and monitoring are answered while predictions, and pages that predict, are shed.
 //! * A request counts until its work has ended, also when its caller has been told that it takes too long.
 
 use std::{
@@ -19,6 +19,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
+use modelcast_protocol::InstanceName;
 use prometheus_client::{
     metrics::{counter::Counter, gauge::Gauge},
     registry::Registry,
@@ -29,6 +30,7 @@ use tokio::{
 };
 
 use crate::{
+    page,
     refusal::Refusal,
     routes::{Class, Route, class_of},
     settings::HttpSettings,
@@ -37,6 +39,7 @@ use crate::{
 /// Checks requests before they are handled.
 pub struct Guard {
     http: HttpSettings,
+    instance: InstanceName,
     routes: Vec<(&'static str, Class)>,
     room: Arc<Semaphore>,
     under_way: Gauge,
@@ -57,12 +60,18 @@ struct Taken {
 }
 
 impl Guard {
-    /// A guard over these routes, which counts into this registry.
-    pub fn new(http: HttpSettings, routes: &[Route], registry: &mut Registry) -> Self {
+    /// A guard over these routes of that instance, which counts into this registry.
+    pub fn new(
+        http: HttpSettings,
+        instance: InstanceName,
+        routes: &[Route],
+        registry: &mut Registry,
+    ) -> Self {
         let guard = Self {
             routes: routes.iter().map(|route| (route.path, route.class)).collect(),
             room: Arc::new(Semaphore::new(http.requests_max)),
             http,
+            instance,
             under_way: Gauge::default(),
             shed: Counter::default(),
             unauthenticated: Counter::default(),
@@ -84,14 +93,17 @@ impl Guard {
         guard
     }
 
-    /// Lets a request in, or says why not.
-    fn let_in(&self, request: &mut Request) -> Result<(), Refusal> {
+    fn class(&self, request: &Request) -> Class {
         let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-        let class = class_of(&self.routes, matched, request.uri().path());
+        class_of(&self.routes, matched, request.uri().path())
+    }
+
+    /// Lets a request in, or says why not.
+    fn let_in(&self, class: Class, request: &mut Request) -> Result<(), Refusal> {
         let needs_token = match class {
             Class::Open => false,
             // Who changes something says who they are, also where anybody may look.
-            Class::Watch => self.http.pages_need_token || !request.method().is_safe(),
+            Class::Watch | Class::Page => self.http.pages_need_token || !request.method().is_safe(),
             Class::Inference => true,
         };
         if needs_token && !self.http.tokens.is_empty() {
@@ -100,7 +112,7 @@ impl Guard {
             })?;
             tracing::debug!(token = name, path = request.uri().path(), "token accepted");
         }
-        if class == Class::Inference {
+        if matches!(class, Class::Inference | Class::Page) {
             let permit = Arc::clone(&self.room).try_acquire_owned().map_err(|_| {
                 self.shed.inc();
                 Refusal::Shed { max: self.http.requests_max }
@@ -121,9 +133,13 @@ impl Drop for Taken {
 
 /// The middleware.
 pub async fn check(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
-    let is_grpc = is_grpc(request.headers());
-    let refused = |refusal: Refusal| if is_grpc { refusal.into_grpc() } else { refusal.into_response() };
-    if let Err(refusal) = guard.let_in(&mut request) {
+    let (is_grpc, class) = (is_grpc(request.headers()), guard.class(&request));
+    let refused = |refusal: Refusal| match refusal {
+        refusal if is_grpc => refusal.into_grpc(),
+        shed @ Refusal::Shed { .. } if class == Class::Page => page::shed(&guard.instance, &shed),
+        refusal => refusal.into_response(),
+    };
+    if let Err(refusal) = guard.let_in(class, &mut request) {
         return refused(refusal);
     }
     // It is under way until the head of its answer is there; a handler that works on holds a place of its own.

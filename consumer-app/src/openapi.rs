@@ -68,7 +68,7 @@ mod tests {
                 "`security: []` of {name} is for Class::Open"
             );
             assert_eq!(has("401"), route.class != routes::Class::Open, "the answer 401 of {name}");
-            if route.class == routes::Class::Inference {
+            if matches!(route.class, routes::Class::Inference | routes::Class::Page) {
                 assert!(has("503"), "{name} does not say that it may be shed: the answer 503");
             }
             assert!(operation["operationId"].is_string(), "the operationId of {name}");

@@ -16,19 +16,22 @@ mod why;
 use std::sync::Arc;
 
 use axum::{
+    Extension,
     extract::{Path, Query, State, rejection::QueryRejection},
     http::{
         HeaderMap, HeaderValue, StatusCode,
-        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE},
+        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER},
     },
     response::{Html, IntoResponse, Response},
 };
 use modelcast::LoadedModel;
+use modelcast_protocol::InstanceName;
 
 use self::html::{Escaped, humanized};
 use crate::{
+    guard::Place,
     predictions::pages::panel::Panel,
-    refusal::{Refusal, shortened},
+    refusal::{RETRY_AFTER_SECONDS, Refusal, shortened},
     router::{Asked, Shared},
     served::ServedModel,
     settings::Show,
@@ -54,6 +57,7 @@ pub async fn list(State(shared): State<Shared>) -> Response {
 /// `GET /models/{model}`, with the values of the form as a query; what is not in it takes its typical value.
 pub async fn model(
     State(shared): State<Shared>,
+    place: Option<Extension<Place>>,
     path: Asked,
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Response {
@@ -66,7 +70,11 @@ pub async fn model(
     let panel = Panel::load(shared.models.stored(), served.live().name(), &given).await;
     let Ok(model) = served.snapshot() else { return waiting(&shared, &served, &name, panel.as_ref()) };
     // A row of a model of the application's own may take long: it is computed off the runtime's threads.
-    let rendered = tokio::task::spawn_blocking(move || live(&served, &model, &given, panel.as_ref())).await;
+    let work = move || {
+        let _place = place;
+        live(&served, &model, &given, panel.as_ref())
+    };
+    let rendered = tokio::task::spawn_blocking(work).await;
     match rendered {
         Ok(main) => page(StatusCode::OK, &shared, &name, &main),
         Err(_) => Refusal::Lost.into_response(),
@@ -154,6 +162,17 @@ fn unknown(shared: &Shared, refusal: &Refusal) -> Response {
     page(refusal.status(), shared, "No such model", &main)
 }
 
+/// Instead of a model's page, while as many requests as may be are under way.
+pub(crate) fn shed(instance: &InstanceName, refusal: &Refusal) -> Response {
+    let main = format!(
+        "<main><section class=\"card empty\"><h1>Busy</h1><p>{}.</p></section></main>",
+        Escaped(&refusal.to_string())
+    );
+    let mut response = framed(refusal.status(), instance, "Busy", &main);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    response
+}
+
 fn card(served: &ServedModel) -> String {
     let live = served.live();
     let state = live.state();
@@ -188,6 +207,10 @@ fn card(served: &ServedModel) -> String {
 
 /// A page: its frame, and what is in it.
 pub(crate) fn page(status: StatusCode, shared: &Shared, title: &str, main: &str) -> Response {
+    framed(status, shared.models.instance(), title, main)
+}
+
+fn framed(status: StatusCode, instance: &InstanceName, title: &str, main: &str) -> Response {
     let body = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
@@ -198,7 +221,6 @@ pub(crate) fn page(status: StatusCode, shared: &Shared, title: &str, main: &str)
          height=\"22\">Modelcast</a><span class=\"instance\" title=\"This instance\">{instance}</span></header>\
          {main}</body></html>",
         title = Escaped(title),
-        instance = shared.models.instance(),
     );
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));

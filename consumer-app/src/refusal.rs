@@ -23,6 +23,9 @@ use tonic::{Code, Status};
 
 use crate::predictions::refusal::NotStored;
 
+/// When to try again what is refused for a moment only.
+pub(crate) const RETRY_AFTER_SECONDS: &str = "1";
+
 /// Why a request is not answered.
 #[derive(Debug, Error)]
 pub enum Refusal {
@@ -259,7 +262,9 @@ impl IntoResponse for Refusal {
             Self::Unauthenticated { given: true } => {
                 Some((WWW_AUTHENTICATE, "Bearer realm=\"modelcast\", error=\"invalid_token\""))
             }
-            Self::Busy { .. } | Self::Shed { .. } | Self::Late { .. } => Some((RETRY_AFTER, "1")),
+            Self::Busy { .. } | Self::Shed { .. } | Self::Late { .. } => {
+                Some((RETRY_AFTER, RETRY_AFTER_SECONDS))
+            }
             _ => None,
         };
         response.headers_mut().extend(more.map(|(name, value)| (name, HeaderValue::from_static(value))));

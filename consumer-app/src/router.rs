@@ -59,7 +59,7 @@ pub struct Asked {
 pub fn router(models: Arc<ServedModels>, limits: HttpSettings, ending: watch::Receiver<Ending>) -> Router {
     let routes = routes::all();
     let mut registry = metrics::registry(Arc::clone(&models));
-    let guard = Guard::new(limits.clone(), &routes, &mut registry);
+    let guard = Guard::new(limits.clone(), models.instance().clone(), &routes, &mut registry);
     let (registry, bodies) = (Arc::new(registry), BodyBudget::new(limits.clone()));
     let shared = Shared { models, limits, bodies, registry, ending };
     let grpc = grpc::routes(&shared);

@@ -15,6 +15,9 @@ pub enum Class {
     Open,
     /// For people and monitoring: needs a token where the settings say so, is never shed.
     Watch,
+    /// For people, and predicts: needs a token as [`Class::Watch`] does, and is shed, in words for people, as
+    /// [`Class::Inference`] is.
+    Page,
     /// Predictions and metadata: needs a token where there are any, and is shed when there is too much of it.
     Inference,
 }
@@ -36,10 +39,10 @@ const OPEN_SERVICES: [&str; 1] = ["/grpc.health.v1.Health/"];
 /// All routes.
 #[must_use]
 pub fn all() -> Vec<Route> {
-    use Class::{Inference, Open, Watch};
+    use Class::{Inference, Open, Page, Watch};
     vec![
         read("/", Watch, get(page::list)),
-        read("/models/{model}", Watch, get(page::model)),
+        read("/models/{model}", Page, get(page::model)),
         read("/models/{model}/events", Watch, get(events::stream)),
         read("/models/{model}/runs", Watch, get(predictions::pages::list)),
         read("/models/{model}/runs/{run}", Watch, get(predictions::pages::inspect)),
@@ -96,6 +99,7 @@ mod tests {
         let rows = [
             (Some("/v2/health/live"), "/v2/health/live", Class::Open),
             (Some("/metrics"), "/metrics", Class::Watch),
+            (Some("/models/{model}"), "/models/a", Class::Page),
             (Some("/v2/models/{model}/infer"), "/v2/models/a/infer", Class::Inference),
             (None, "/nowhere", Class::Inference),
             (Some("/grpc.health.v1.Health/{*rest}"), "/grpc.health.v1.Health/Check", Class::Open),

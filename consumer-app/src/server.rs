@@ -26,7 +26,7 @@ use tower::ServiceExt as _;
 use tracing::{debug, info, warn};
 
 use crate::{
-    connections::{CappedListener, Connection},
+    connections::{CappedListener, Connection, FirstBytes},
     router::router,
     served::ServedModels,
     settings::HttpSettings,
@@ -39,6 +39,10 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// that opening and resetting streams (CVE-2023-44487) costs the peer a connection and us next to nothing.
 const RESETS_PENDING_MAX: usize = 20;
 const RESETS_OURS_MAX: usize = 256;
+/// What a peer of HTTP/2 may send ahead on one stream, and on so many streams of a connection together: a body that
+/// waits for room does not hold up the others of its connection.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+const WINDOWS_OF_CONNECTION: u32 = 8;
 
 /// How far the end of the application is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +60,9 @@ struct Service {
     builder: Builder<TokioExecutor>,
     routes: Router,
     tls: Option<Tls>,
-    handshake_max: Duration,
+    /// How long a TLS handshake may take, and after it the first bytes.
+    begin_max: Duration,
+    ending: watch::Receiver<Ending>,
 }
 
 /// Serves until `stop` is ready, then takes no more connections and lets requests under way end, up to the deadline
@@ -77,7 +83,8 @@ pub async fn serve(
     let service = Arc::new(Service {
         builder: builder(&http),
         tls,
-        handshake_max: seconds(http.header_timeout_seconds),
+        begin_max: seconds(http.header_timeout_seconds),
+        ending: is_ending.clone(),
         routes: router(models, http, is_ending),
     });
     let connections = GracefulShutdown::new();
@@ -106,8 +113,10 @@ pub(crate) async fn serve_routes(
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
     let listener = CappedListener::new(listener, http);
-    let (builder, handshake_max) = (builder(http), seconds(http.header_timeout_seconds));
-    let service = Arc::new(Service { builder, tls: None, handshake_max, routes });
+    let (builder, begin_max) = (builder(http), seconds(http.header_timeout_seconds));
+    // Nothing here outlasts its connection's own graceful end.
+    let (_ending, is_ending) = watch::channel(Ending::No);
+    let service = Arc::new(Service { builder, tls: None, begin_max, ending: is_ending, routes });
     let connections = GracefulShutdown::new();
     accept_until(stop, &listener, &service, &connections).await;
     drop(listener);
@@ -159,9 +168,13 @@ fn builder(http: &HttpSettings) -> Builder<TokioExecutor> {
         .header_read_timeout(seconds(http.header_timeout_seconds))
         .max_buf_size(http.headers_max_bytes)
         .max_headers(http.headers_max);
+    let bodies_max_bytes = u32::try_from(http.bodies_max_bytes).unwrap_or(u32::MAX);
+    let connection_window = (STREAM_WINDOW_BYTES * WINDOWS_OF_CONNECTION).min(bodies_max_bytes);
     builder
         .http2()
         .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW_BYTES.min(bodies_max_bytes))
+        .initial_connection_window_size(connection_window)
         .max_header_list_size(u32::try_from(http.headers_max_bytes).unwrap_or(u32::MAX))
         .max_concurrent_streams(http.streams_max)
         .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
@@ -174,7 +187,13 @@ fn builder(http: &HttpSettings) -> Builder<TokioExecutor> {
 impl Service {
     async fn converse(&self, connection: Connection, peer: SocketAddr, watcher: Watcher) {
         let Some(tls) = &self.tls else { return self.answer(connection, peer, watcher).await };
-        match timeout(self.handshake_max, tls.accept(connection)).await {
+        let mut ending = self.ending.clone();
+        let shaken = tokio::select! {
+            shaken = timeout(self.begin_max, tls.accept(connection)) => shaken,
+            // Nothing was asked yet.
+            _ = ending.wait_for(|ending| *ending == Ending::Closing) => return,
+        };
+        match shaken {
             Ok(Ok(stream)) => self.answer(stream, peer, watcher).await,
             Ok(Err(error)) => debug!(%peer, %error, "no TLS came about"),
             Err(_) => debug!(%peer, "the TLS handshake took too long"),
@@ -187,7 +206,8 @@ impl Service {
     {
         let routes =
             self.routes.clone().map_request(|request: axum::http::Request<_>| request.map(Body::new));
-        let served = self.builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+        let stream = TokioIo::new(FirstBytes::within(self.begin_max, stream));
+        let served = self.builder.serve_connection(stream, TowerToHyperService::new(routes));
         if let Err(error) = watcher.watch(served.into_owned()).await {
             debug!(%peer, error, "the connection broke");
         }

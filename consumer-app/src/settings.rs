@@ -150,6 +150,10 @@ mod tests {
                 ["http.bodies_max_bytes", "\"1\"", "16777216"],
             ),
             (format!("[http]\ndrain_timeout_seconds = 0\n{model}"), ["drain_timeout_seconds", "0", "3600"]),
+            (
+                format!("[http]\nidle_timeout_seconds = 30\n{model}"),
+                ["http.idle_timeout_seconds", "\"30\"", "more than http.request_timeout_seconds (30)"],
+            ),
             ("[predictions]\nfile = 1\n".to_owned(), ["file", "line 2", "consumer-app.toml"]),
             (format!("{model}[predictions]\nkeep_runs = 0\n"), ["predictions.keep_runs", "\"0\"", "from 1"]),
             (

@@ -9,6 +9,7 @@
 pub mod columns;
 mod csv;
 mod parquet;
+mod watched;
 
 use std::{
     fs::File,
@@ -48,7 +49,7 @@ pub struct Fingerprint {
 /// What is wrong with an input. The file, or what the settings say of it, has to be mended.
 #[derive(Debug, Error)]
 pub enum InputError {
-    /// It cannot be read.
+    /// The system does not let it be read, from its start or somewhere on the way: another time it may.
     #[error("cannot read {}", path.display())]
     Unreadable {
         /// Which file.

@@ -86,6 +86,11 @@ impl Versions {
             let refused = matches!(state.phase, Phase::Refused { .. });
             served.is_some() && self.live.news_age().is_some() && (wanted == served || refused)
         };
+        if !is_settled(&states.borrow_and_update()) {
+            let (model, kafka) = (self.live.name(), &self.kafka.bootstrap_servers);
+            info!(%model, kafka, at_most_seconds = wait.as_secs(),
+                "waiting for Kafka to say which version is live (run.model_wait_seconds)");
+        }
         let settled = tokio::time::timeout(wait, states.wait_for(is_settled)).await.is_ok();
         let state = self.live.state();
         match self.live.load() {

@@ -30,6 +30,8 @@ use tracing::warn;
 use super::{input::Fingerprint, settings::OutputSettings, summary::Summary};
 use crate::predictions::run::RunId;
 
+/// The name of the journal.
+const JOURNAL: &str = "journal.json";
 /// Larger journals are none.
 const JOURNAL_MAX_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -124,6 +126,15 @@ impl Work {
         }
     }
 
+    /// Opens the folder if that run is under way there; none where it is not.
+    ///
+    /// # Errors
+    /// [`WorkError::InUse`] while a process is at work on it.
+    pub fn of_run(folder: &Path, run: &RunId) -> Result<Option<Self>, WorkError> {
+        let journal: Option<Journal> = read_json(&folder.join(JOURNAL));
+        journal.filter(|journal| journal.run == *run).map(|_| Self::open(folder)).transpose()
+    }
+
     /// Where it is.
     #[must_use]
     pub fn folder(&self) -> &Path {
@@ -139,7 +150,7 @@ impl Work {
     /// The run that is under way.
     #[must_use]
     pub fn journal(&self) -> Option<Journal> {
-        read_json(&self.folder.join("journal.json"))
+        read_json(&self.folder.join(JOURNAL))
     }
 
     /// The run that was completed last.
@@ -154,7 +165,7 @@ impl Work {
     /// When the file system refuses.
     pub fn write_journal(&self, journal: &Journal) -> io::Result<()> {
         sync_dir(&self.folder.join("parts"))?;
-        replace(&self.folder.join("journal.json"), &serde_json::to_vec_pretty(journal)?)
+        replace(&self.folder.join(JOURNAL), &serde_json::to_vec_pretty(journal)?)
     }
 
     /// Ends the run that is under way, and remembers it as the last one if it was completed.
@@ -165,7 +176,7 @@ impl Work {
         if let Some(last) = completed {
             replace(&self.folder.join("last.json"), &serde_json::to_vec_pretty(last)?)?;
         }
-        remove(&self.folder.join("journal.json"))?;
+        remove(&self.folder.join(JOURNAL))?;
         sync_dir(&self.folder)?;
         self.drop_parts(0)?;
         remove(&self.failures())

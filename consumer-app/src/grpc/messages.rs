@@ -4,7 +4,7 @@
 //! caps, uncompressed and of bounded structure, and nothing else. Does not know tensors.
 //!
 //! # Invariants
-//! * Memory for a message is accounted for before its bytes are kept; a length that is claimed allocates nothing.
+//! * Memory for a message is accounted for as its bytes arrive; a length that is claimed takes nothing.
 //! * A message that has begun arrives within `http.body_timeout_seconds`, or ends its call.
 
 use std::{
@@ -156,9 +156,14 @@ impl Messages {
         if len > max_bytes {
             return Err(Refusal::BodyTooLarge { max_bytes });
         }
-        let permit = self.budget.reserve(if flag == 0 { len } else { max_bytes }).await?;
         let end = len.saturating_add(PREFIX_BYTES);
-        self.until(end).await?;
+        let mut permit = self.budget.permit();
+        while self.kept.len() < end {
+            permit.cover(self.kept.len(), end).await?;
+            self.until(self.kept.len().saturating_add(1).min(end)).await?;
+        }
+        let all = if flag == 0 { end } else { end.saturating_add(max_bytes) };
+        permit.cover(all, all).await?;
         let rest = self.kept.split_off(end);
         let mut frame = std::mem::replace(&mut self.kept, rest);
         if flag == 1 {

@@ -1,4 +1,4 @@
-//! `consumer-app predictions …`: list, show, approve, reject and prune stored predictions.
+//! `consumer-app predictions …`: list, show, approve, reject, abandon and prune stored predictions.
 //!
 //! Reads `[predictions]` of a settings file, whichever program's it is. Writes results to what it is given, and
 //! progress to standard error.
@@ -8,7 +8,11 @@ mod listing;
 mod showing;
 mod terminal;
 
-use std::{io::Write, path::Path, time::Duration};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use modelcast::{
@@ -18,13 +22,16 @@ use modelcast::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use self::args::{DecideArgs, ListArgs, PredictionsArgs, PruneArgs, ShowArgs, Verb};
+use self::args::{AbandonArgs, DecideArgs, ListArgs, PredictionsArgs, PruneArgs, ShowArgs, Verb};
 use super::{
     inspection::{Inspection, inspect},
-    run::Verdict,
+    run::{RunId, Verdict},
     store::{Pruned, Remedy, Store, StoreError},
 };
-use crate::settings::StoreSettings;
+use crate::{
+    batch::work::{Work, WorkError},
+    settings::StoreSettings,
+};
 
 const DEFAULT_CONFIG: &str = "config/consumer-app.toml";
 
@@ -37,6 +44,14 @@ pub enum VerbError {
     /// The store says no.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The run's batch is at work on it, or its folder cannot be looked into.
+    #[error("run {run} cannot be given up now")]
+    AtWork {
+        /// The run.
+        run: RunId,
+        /// What keeps it.
+        source: WorkError,
+    },
     /// The result cannot be written.
     #[error("standard output cannot be written to")]
     Output(#[from] std::io::Error),
@@ -54,7 +69,8 @@ impl VerbError {
                 Remedy::Refuse => 4,
                 Remedy::Mend => 1,
             },
-            Self::Output(_) => 1,
+            Self::AtWork { source: WorkError::InUse { .. }, .. } => 3,
+            Self::AtWork { source: WorkError::Io { .. }, .. } | Self::Output(_) => 1,
         }
     }
 }
@@ -64,6 +80,22 @@ impl VerbError {
 struct AnyFile {
     #[serde(default)]
     predictions: StoreSettings,
+    #[serde(default)]
+    instance: AnyInstance,
+}
+
+/// The same of `[instance]`: where a batch has its state.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct AnyInstance {
+    name: Option<String>,
+    state: Option<PathBuf>,
+}
+
+impl AnyInstance {
+    fn state(self) -> Option<PathBuf> {
+        self.state.or_else(|| self.name.map(|name| Path::new("state").join(name)))
+    }
 }
 
 /// Does what the command line says.
@@ -71,7 +103,7 @@ struct AnyFile {
 /// # Errors
 /// [`VerbError`], with the exit code that belongs to it.
 pub fn run(args: &PredictionsArgs, out: &mut dyn Write) -> Result<(), VerbError> {
-    let mut settings = settings(args)?;
+    let AnyFile { predictions: mut settings, instance } = any_file(args)?;
     if let Some(store) = &args.store {
         settings.store.clone_from(store);
     }
@@ -81,6 +113,7 @@ pub fn run(args: &PredictionsArgs, out: &mut dyn Write) -> Result<(), VerbError>
         Verb::Show(show) => self::show(&mut store, show, out),
         Verb::Approve(decide) => self::decide(&mut store, decide, Verdict::Approved, out),
         Verb::Reject(decide) => self::decide(&mut store, decide, Verdict::Rejected, out),
+        Verb::Abandon(abandon) => self::abandon(&mut store, abandon, instance.state(), out),
         Verb::Prune(prune) => self::prune(&mut store, prune, settings.keep_runs, out),
     };
     match written {
@@ -90,13 +123,11 @@ pub fn run(args: &PredictionsArgs, out: &mut dyn Write) -> Result<(), VerbError>
     }
 }
 
-fn settings(args: &PredictionsArgs) -> Result<StoreSettings, SettingsError> {
+fn any_file(args: &PredictionsArgs) -> Result<AnyFile, SettingsError> {
     match &args.config {
-        Some(file) => load::<AnyFile>(file).map(|file| file.predictions),
-        None if Path::new(DEFAULT_CONFIG).exists() => {
-            load::<AnyFile>(Path::new(DEFAULT_CONFIG)).map(|file| file.predictions)
-        }
-        None => Ok(StoreSettings::default()),
+        Some(file) => load(file),
+        None if Path::new(DEFAULT_CONFIG).exists() => load(Path::new(DEFAULT_CONFIG)),
+        None => Ok(AnyFile::default()),
     }
 }
 
@@ -148,6 +179,25 @@ fn decide(
         Verdict::Rejected => "it is never served".to_owned(),
     };
     Ok(writeln!(out, "run {} is {}: {then}", run.run, run.state)?)
+}
+
+/// Gives up a run. While that is done, no process can begin to go on with it in its folder.
+fn abandon(
+    store: &mut Store,
+    args: &AbandonArgs,
+    state: Option<PathBuf>,
+    out: &mut dyn Write,
+) -> Result<(), VerbError> {
+    let DecideArgs { run, by, reason, json: is_json } = &args.decide;
+    let folder = args.state.clone().or(state).map(|state| state.join("batch"));
+    let idle = folder.map(|folder| Work::of_run(&folder, run)).transpose();
+    let _idle = idle.map_err(|source| VerbError::AtWork { run: run.clone(), source })?;
+    store.abandon(run, &format!("given up by {by}: {reason}"), unix_ms())?;
+    let run = store.run(run)?;
+    if *is_json {
+        return json(&run, out);
+    }
+    Ok(writeln!(out, "run {} is {}: a batch that goes on with it begins anew", run.run, run.state)?)
 }
 
 fn prune(store: &mut Store, args: &PruneArgs, keep_runs: u64, out: &mut dyn Write) -> Result<(), VerbError> {

@@ -32,13 +32,15 @@ pub struct HttpSettings {
     pub body_timeout_seconds: u64,
     /// Connections at once; further ones wait to be accepted.
     pub connections_max: usize,
-    /// How long a connection may be without a byte in either direction; events keep theirs alive.
+    /// How long a connection may be without a byte in either direction, which is longer than a request may take; events
+    /// keep theirs alive.
     pub idle_timeout_seconds: u64,
-    /// Requests for predictions under way at once; further ones are refused at once.
+    /// Requests for predictions, models' pages included, under way at once; further ones are refused at once.
     pub requests_max: usize,
     /// How long a request may take, its body included.
     pub request_timeout_seconds: u64,
-    /// How long the headers of a request, a TLS handshake, and an HTTP/1.1 connection between requests may take.
+    /// How long a TLS handshake, the first bytes of a connection, the headers of a request, and an HTTP/1.1 connection
+    /// between requests may take: each for itself.
     pub header_timeout_seconds: u64,
     /// Headers of one request over HTTP/1.1.
     pub headers_max: usize,
@@ -124,6 +126,14 @@ pub(super) fn check(http: &HttpSettings, shown: &mut Shown<'_>) -> Result<(), Se
             return Err(wrong(&key, &value, &format!("from {low} to {SECONDS_MAX} is")));
         }
         shown.add(&key, value.to_string(), shown.written("http", name));
+    }
+    // A connection whose request is still being answered says nothing either.
+    if http.idle_timeout_seconds <= http.request_timeout_seconds {
+        let cause = format!(
+            "more than http.request_timeout_seconds ({}), which an answer may take, is",
+            http.request_timeout_seconds
+        );
+        return Err(wrong("http.idle_timeout_seconds", &http.idle_timeout_seconds, &cause));
     }
     tls::check(&http.tls, shown)?;
     check_tokens(http, shown)

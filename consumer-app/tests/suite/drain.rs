@@ -60,6 +60,33 @@ fn a_shutdown_finishes_requests_over_tls() {
 }
 
 #[test]
+fn a_handshake_that_does_not_go_on_holds_up_no_shutdown() {
+    let certificates = Certificates::new();
+    let http = HttpSettings { tls: certificates.settings(), header_timeout_seconds: 60, ..patient() };
+    let mut server = Server::with([fixed(tumour(1))], http);
+    let _silent = TcpStream::connect(server.address).unwrap();
+    // Connections are accepted in their order: the silent one is there when this one is.
+    let mut client = Http2::connect_tls(server.address, certificates.client());
+    assert_eq!(client.get("/v2/health/live", &[]).unwrap().status, 200);
+    server.stop();
+    assert!(server.ended() < Duration::from_secs(20), "nothing was left for the deadline");
+}
+
+#[test]
+fn a_stream_of_reflection_that_is_open_holds_up_no_shutdown() {
+    let mut server = Server::with([fixed(tumour(1))], patient());
+    let mut client = Http2::connect(server.address);
+    let headers = [("content-type", "application/grpc"), ("te", "trailers")];
+    let path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    let mut asked = client.ask("POST", path, &headers, true);
+    // A frame of gRPC with one message: `list_services = ""`.
+    asked.body.send_data(Bytes::from_static(b"\0\0\0\0\x02\x3a\0"), false).unwrap();
+    assert_eq!(client.status_within(Duration::from_secs(20), &mut asked), Some(200));
+    server.stop();
+    assert!(server.ended() < Duration::from_secs(20), "nothing was left for the deadline");
+}
+
+#[test]
 fn before_the_port_closes_readiness_is_gone_for_the_delay() {
     let http = HttpSettings { drain_delay_seconds: 3, ..patient() };
     let mut server = Server::with([fixed(tumour(1))], http);

@@ -2,7 +2,10 @@
 
 use std::io::{Read as _, Write as _};
 
-use crate::fixture::{Server, bytes, connect, fixed, fp64, house, house_inputs, name, superstitious, tumour};
+use crate::{
+    fixture::{Server, bytes, connect, fixed, fp64, house, house_inputs, name, superstitious, tumour},
+    http2::Http2,
+};
 use consumer_app::settings::HttpSettings;
 use modelcast::LiveModel;
 use modelcast_models::{RowEncoder, Value as RowValue};
@@ -295,8 +298,8 @@ fn bodies_together_take_no_more_than_their_budget() {
     };
     let server = Server::with([fixed(house(4))], http);
     let path = "/v2/models/property-value/infer";
-    let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n");
-    // Each body that does not come holds the whole budget until its deadline: behind two of them is no room in time.
+    let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{{\r\n");
+    // Each body that begins holds the whole budget, one step, until its deadline: behind two of them is no room in time.
     let held = crate::fixture::until("the budget is taken", || {
         let held = [connect(&server), connect(&server)];
         held.iter().for_each(|mut stream| stream.write_all(head.as_bytes()).unwrap());
@@ -310,6 +313,30 @@ fn bodies_together_take_no_more_than_their_budget() {
     crate::fixture::until("there is room again", || {
         (server.infer("property-value", &house_inputs(1)).status == 200).then_some(())
     });
+}
+
+/// Over REST and over gRPC: lengths that are claimed, and bodies that do not come.
+#[test]
+fn a_body_that_is_only_claimed_takes_no_room_from_others() {
+    const MAX: usize = 1 << 20;
+    let http = HttpSettings { body_max_bytes: MAX, bodies_max_bytes: MAX, ..HttpSettings::default() };
+    let server = Server::with([fixed(house(4))], http);
+    let head =
+        format!("POST /v2/models/property-value/infer HTTP/1.1\r\nhost: x\r\ncontent-length: {MAX}\r\n\r\n");
+    let mut claimed = [connect(&server), connect(&server)];
+    claimed.iter_mut().for_each(|stream| stream.write_all(head.as_bytes()).unwrap());
+    let mut client = Http2::connect(server.address);
+    let grpc = [("content-type", "application/grpc")];
+    let mut asked = client.ask("POST", "/inference.GRPCInferenceService/ModelInfer", &grpc, true);
+    let prefix = [&[0][..], &u32::try_from(MAX - 5).unwrap().to_be_bytes(), b"x"].concat();
+    asked.body.send_data(prefix.into(), false).unwrap();
+    let under_way = || server.get("/metrics").text.contains("modelcast_requests_under_way 3\n").then_some(());
+    crate::fixture::until("the claims are under way", under_way);
+    for _ in 0..5 {
+        let since = std::time::Instant::now();
+        assert_eq!(server.infer("property-value", &house_inputs(1)).status, 200);
+        assert!(since.elapsed() < std::time::Duration::from_secs(5), "answered, not after a deadline");
+    }
 }
 
 #[test]

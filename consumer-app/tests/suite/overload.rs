@@ -49,15 +49,22 @@ fn over_the_cap_predictions_are_shed_at_once_and_health_and_metrics_answer() {
     let grpc = [("content-type", "application/grpc")];
     let asked = client.ask("POST", "/inference.GRPCInferenceService/ModelInfer", &grpc, false);
     assert_eq!(client.answer(asked).unwrap().headers["grpc-status"], "8");
+    // A model's page predicts too, and is shed in words for people.
+    let page = client.get("/models/tumour?radius=10", &[]).unwrap();
+    assert_eq!((page.status, &page.headers["retry-after"]), (503, &"1".parse().unwrap()), "{page:?}");
+    assert!(page.headers["content-type"].to_str().unwrap().starts_with("text/html"), "{page:?}");
+    assert!(page.text.contains("<h1>Busy</h1>") && page.text.contains("http.requests_max is 1"), "{page:?}");
     assert!(since.elapsed() < Duration::from_secs(5), "shed, not queued");
     for path in ["/v2/health/live", "/v2/health/ready", "/status", "/metrics", "/", "/v2/models/tumour/ready"]
     {
         assert_eq!(server.get(path).status, 200, "{path} while predictions are shed");
     }
-    assert!(server.get("/metrics").text.contains("modelcast_shed_requests_total 2\n"));
+    assert!(server.get("/metrics").text.contains("modelcast_shed_requests_total 3\n"));
     first.write_all(&body().as_bytes()[body().len() - 1..]).unwrap();
     assert!(read_head(&mut first).starts_with("HTTP/1.1 200"));
-    assert_eq!(server.get("/v2/models/tumour").status, 200, "there is room again");
+    for path in ["/v2/models/tumour", "/models/tumour"] {
+        assert_eq!(server.get(path).status, 200, "there is room again for {path}");
+    }
 }
 
 #[test]
@@ -99,5 +106,36 @@ fn headers_that_trickle_in_end_the_connection() {
             }
         });
         assert!(since.elapsed() < Duration::from_secs(20), "{start:?}");
+    }
+}
+
+/// What the server allows before it has read anything: its first frames say so.
+#[test]
+fn an_http2_connection_has_room_for_eight_streams_and_no_more_than_all_bodies_may_take() {
+    const MIB: usize = 1 << 20;
+    for (bodies, stream_window, connection_window) in [(64 * MIB, MIB, 8 * MIB), (4 * MIB, MIB, 4 * MIB)] {
+        let http = HttpSettings { body_max_bytes: MIB, bodies_max_bytes: bodies, ..HttpSettings::default() };
+        let server = Server::with([fixed(tumour(1))], http);
+        let mut stream = connect(&server);
+        // The preface, and settings that are empty.
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+        let mut windows = (None, None);
+        while windows.0.is_none() || windows.1.is_none() {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).unwrap();
+            let mut payload = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
+            stream.read_exact(&mut payload).unwrap();
+            let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap()) as usize;
+            match head[3] {
+                // SETTINGS_INITIAL_WINDOW_SIZE.
+                4 if !payload.is_empty() => {
+                    windows.0 =
+                        payload.chunks(6).find(|each| each[..2] == [0, 4]).map(|each| number(&each[2..]))
+                }
+                8 => windows.1 = Some(number(&payload) + 65_535),
+                _ => {}
+            }
+        }
+        assert_eq!(windows, (Some(stream_window), Some(connection_window)));
     }
 }

@@ -173,3 +173,29 @@ fn a_peer_that_does_not_shake_hands_holds_up_nobody_and_is_gone_in_time() {
     let _ = plain.read_to_end(&mut answer);
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
 }
+
+/// The deadline of what comes after the handshake is not used up by the handshake's own bytes.
+#[test]
+fn a_peer_that_shakes_hands_and_then_begins_nothing_is_gone_in_time() {
+    let certificates = Certificates::new();
+    let tls = certificates.settings();
+    let http = HttpSettings { tls, header_timeout_seconds: 1, ..HttpSettings::default() };
+    let server = Server::with([fixed(tumour(1))], http);
+    let client = certificates.client_with(None, &[b"http/1.1"]);
+    for start in ["", "PRI * HTTP/2.0\r\n"] {
+        let name = ServerName::try_from("localhost").unwrap();
+        let tls = ClientConnection::new(Arc::clone(&client), name).unwrap();
+        let mut stream = StreamOwned::new(tls, connect(&server));
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock).unwrap();
+        }
+        stream.write_all(start.as_bytes()).unwrap();
+        let ended = stream.read(&mut [0; 8]);
+        // The end of TCP without one of TLS: nothing was said.
+        let kinds = [std::io::ErrorKind::UnexpectedEof, std::io::ErrorKind::ConnectionReset];
+        assert!(
+            ended.as_ref().is_ok_and(|read| *read == 0)
+                || ended.is_err_and(|error| kinds.contains(&error.kind()))
+        );
+    }
+}

@@ -11,6 +11,8 @@ use thiserror::Error;
 
 /// In a list of ignored columns: all that are of no use.
 const ALL_OTHERS: &str = "*";
+/// So long a list of columns can be read; the rest is counted.
+const LISTED_MAX_BYTES: usize = 500;
 /// Categories that mean that there is nothing, as trainers and data sets write it.
 const NONE: [&str; 4] = ["", "None", "none", "NONE"];
 
@@ -132,7 +134,7 @@ impl Columns {
         }
         let schema = encoder.schema();
         check_missing_names(rules, schema)?;
-        let known = || header.join(", ").chars().take(500).collect::<String>();
+        let known = || listed(header);
         let key = rules.key.as_ref().map(|key| {
             let place = by_name.get(key.as_str()).copied();
             place.ok_or_else(|| ColumnsError::NoKey { key: key.clone(), known: known() })
@@ -216,6 +218,41 @@ fn check_strangers(
     }
 }
 
+/// The names, as many as fit, each whole, and how many more there are.
+fn listed(header: &[String]) -> String {
+    let mut list = String::new();
+    for (place, name) in header.iter().enumerate() {
+        if list.len() + name.len() > LISTED_MAX_BYTES {
+            let more = header.len() - place;
+            let comma = if list.is_empty() { "" } else { ", " };
+            return format!("{list}{comma}… and {more} more");
+        }
+        if place > 0 {
+            list.push_str(", ");
+        }
+        list.push_str(name);
+    }
+    list
+}
+
 fn and_more(more: usize) -> String {
     if more == 0 { String::new() } else { format!(", and {more} more") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_columns_has_whole_names_and_says_how_many_it_leaves_out() {
+        let names = |count: usize| (0..count).map(|n| format!("First_Floor_{n:03}")).collect::<Vec<_>>();
+        assert_eq!(listed(&names(2)), "First_Floor_000, First_Floor_001");
+        let list = listed(&names(100));
+        let (shown, more) = list.split_once(", … and ").unwrap();
+        let shown: Vec<&str> = shown.split(", ").collect();
+        assert_eq!(shown, names(shown.len()));
+        assert_eq!(more, format!("{} more", 100 - shown.len()));
+        assert!((400..550).contains(&list.len()), "{list}");
+        assert_eq!(listed(&["x".repeat(9_999)]), "… and 1 more");
+    }
 }

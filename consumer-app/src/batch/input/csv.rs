@@ -12,7 +12,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use csv::{ByteRecord, Reader, ReaderBuilder};
+use csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder};
+use thiserror::Error;
 
 use super::{super::chunk::CHUNK_ROWS, InputError, RawRows};
 
@@ -38,16 +39,17 @@ struct Capped {
     allowed: u64,
 }
 
+/// What is wrong with the file, where all other errors of reading are of the system.
+#[derive(Debug, Error)]
+#[error("the next row is longer than {RECORD_MAX_BYTES} bytes; is a quote not closed?")]
+struct TooLong;
+
 impl Read for Capped {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buffer)?;
         self.allowed = match self.allowed.checked_sub(read as u64) {
             Some(left) => left,
-            None => {
-                let cause =
-                    format!("the next row is longer than {RECORD_MAX_BYTES} bytes; is a quote not closed?");
-                return Err(io::Error::other(cause));
-            }
+            None => return Err(io::Error::other(TooLong)),
         };
         Ok(read)
     }
@@ -61,7 +63,7 @@ impl CsvInput {
         let mut builder = ReaderBuilder::new();
         let mut reader =
             builder.delimiter(delimiter).flexible(true).buffer_capacity(BUFFER_BYTES).from_reader(capped);
-        let names = reader.headers().map_err(|error| broken(path, 0, &error))?;
+        let names = reader.headers().map_err(|error| failed(path, 0, error))?;
         let header = names.iter().map(|name| name.trim().to_owned()).collect();
         Ok(Self { path: path.to_owned(), size_bytes, header, reader })
     }
@@ -96,7 +98,7 @@ impl CsvInput {
             }
             self.reader.get_mut().allowed = allowance();
             let rows_read = rows_before + *count as u64;
-            if !self.reader.read_byte_record(record).map_err(|error| broken(&self.path, rows_read, &error))? {
+            if !self.reader.read_byte_record(record).map_err(|error| failed(&self.path, rows_read, error))? {
                 break;
             }
             bytes += record.as_slice().len();
@@ -111,6 +113,34 @@ fn allowance() -> u64 {
     RECORD_MAX_BYTES + BUFFER_BYTES as u64
 }
 
-fn broken(path: &Path, rows: u64, error: &csv::Error) -> InputError {
-    InputError::Broken { path: path.to_owned(), format: "CSV", rows, cause: error.to_string() }
+fn failed(path: &Path, rows: u64, error: csv::Error) -> InputError {
+    let (path, cause) = (path.to_owned(), error.to_string());
+    match error.into_kind() {
+        ErrorKind::Io(source) if !source.get_ref().is_some_and(|cause| cause.is::<TooLong>()) => {
+            InputError::Unreadable { path, source }
+        }
+        _ => InputError::Broken { path, format: "CSV", rows, cause },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_the_system_fails_to_read_is_not_called_broken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("in.csv");
+        fs::write(&path, "a,b\n1,2\n").unwrap();
+        let mut input = CsvInput::open(&path, File::open(&path).unwrap(), b',').unwrap();
+        let mut rows = RawRows::default();
+        // What was read ahead is taken first; reading a folder is an error of the system.
+        input.reader.get_mut().file = File::open(folder.path()).unwrap();
+        let error = input.read(0, &mut rows).unwrap_err();
+        assert!(matches!(&error, InputError::Unreadable { path: named, .. } if *named == path), "{error:?}");
+        let opened = CsvInput::open(folder.path(), File::open(folder.path()).unwrap(), b',');
+        assert!(matches!(opened, Err(InputError::Unreadable { .. })));
+    }
 }

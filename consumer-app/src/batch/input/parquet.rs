@@ -9,23 +9,19 @@ use std::{
 };
 
 use arrow_schema::{DataType, Schema};
-use parquet::{
-    arrow::{
-        ProjectionMask,
-        arrow_reader::{
-            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-            ParquetRecordBatchReaderBuilder,
-        },
+use parquet::arrow::{
+    ProjectionMask,
+    arrow_reader::{
+        ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
     },
-    errors::ParquetError,
 };
 
-use super::{super::chunk::CHUNK_ROWS, InputError, RawRows, columns::ColumnsError};
+use super::{super::chunk::CHUNK_ROWS, InputError, RawRows, columns::ColumnsError, watched::Watched};
 
 /// A Parquet file that is being read.
 pub(super) struct ParquetInput {
     path: PathBuf,
-    file: File,
+    file: Watched,
     metadata: ArrowReaderMetadata,
     header: Vec<String>,
     /// Made when it is known which columns are wanted.
@@ -37,7 +33,9 @@ pub(super) struct ParquetInput {
 impl ParquetInput {
     pub(super) fn open(path: &Path, file: File) -> Result<Self, InputError> {
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let metadata = ArrowReaderMetadata::load(&file, options).map_err(|error| broken(path, 0, &error))?;
+        let file = Watched::new(file);
+        let metadata = ArrowReaderMetadata::load(&file, options);
+        let metadata = metadata.map_err(|error| failed(path, &file, 0, &error))?;
         let header = metadata.schema().fields().iter().map(|field| field.name().clone()).collect();
         Ok(Self { path: path.to_owned(), file, metadata, header, batches: None, order: Vec::new() })
     }
@@ -60,12 +58,11 @@ impl ParquetInput {
                 return Err(InputError::Columns { path: self.path.clone(), source });
             }
         }
-        let path = self.path.clone();
-        let failed = |error: ParquetError| broken(&path, 0, &error);
-        let file = self.file.try_clone().map_err(|error| failed(error.into()))?;
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
+        let metadata = self.metadata.clone();
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), metadata);
         let mask = ProjectionMask::roots(builder.parquet_schema(), places.iter().copied());
-        let batches = builder.with_projection(mask).with_batch_size(CHUNK_ROWS).build().map_err(failed)?;
+        let batches = builder.with_projection(mask).with_batch_size(CHUNK_ROWS).build();
+        let batches = batches.map_err(|error| failed(&self.path, &self.file, 0, &error))?;
         // A projection gives the columns in the file's order, each once.
         let mut ascending = places.to_vec();
         ascending.sort_unstable();
@@ -77,15 +74,9 @@ impl ParquetInput {
 
     /// Reads the next rows in place of those that `rows` holds; gives how many.
     pub(super) fn read(&mut self, rows_before: u64, rows: &mut RawRows) -> Result<usize, InputError> {
-        let failed = |error: &dyn std::error::Error| InputError::Broken {
-            path: self.path.clone(),
-            format: "Parquet",
-            rows: rows_before,
-            cause: error.to_string(),
-        };
         let Some(batch) = self.batches.as_mut().and_then(Iterator::next) else { return Ok(0) };
-        let batch = batch.map_err(|error| failed(&error))?;
-        let batch = batch.project(&self.order).map_err(|error| failed(&error))?;
+        let batch = batch.and_then(|batch| batch.project(&self.order));
+        let batch = batch.map_err(|error| failed(&self.path, &self.file, rows_before, &error))?;
         let count = batch.num_rows();
         *rows = RawRows::Parquet(batch);
         Ok(count)
@@ -97,6 +88,44 @@ fn is_readable(of: &DataType) -> bool {
     of.is_integer() || matches!(of, DataType::Float32 | DataType::Float64 | DataType::Utf8)
 }
 
-fn broken(path: &Path, rows: u64, error: &ParquetError) -> InputError {
-    InputError::Broken { path: path.to_owned(), format: "Parquet", rows, cause: error.to_string() }
+fn failed(path: &Path, file: &Watched, rows: u64, error: &dyn std::error::Error) -> InputError {
+    let path = path.to_owned();
+    match file.lost() {
+        Some(source) => InputError::Unreadable { path, source },
+        None => InputError::Broken { path, format: "Parquet", rows, cause: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, sync::Arc};
+
+    use arrow_array::{Float64Array, RecordBatch};
+    use parquet::arrow::ArrowWriter;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_the_system_fails_to_read_is_not_called_broken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("in.parquet");
+        let batch =
+            RecordBatch::try_from_iter([("a", Arc::new(Float64Array::from(vec![1.0])) as _)]).unwrap();
+        let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        let mut input = ParquetInput::open(&path, File::open(&path).unwrap()).unwrap();
+        // Reading a folder is an error of the system.
+        input.file = Watched::new(File::open(folder.path()).unwrap());
+        input.want(&[0]).unwrap();
+        let error = input.read(0, &mut RawRows::default()).unwrap_err();
+        assert!(matches!(&error, InputError::Unreadable { path: named, .. } if *named == path), "{error:?}");
+
+        let opened = |path: &Path| ParquetInput::open(path, File::open(path).unwrap()).map(drop);
+        assert!(matches!(opened(folder.path()), Err(InputError::Unreadable { .. })));
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[bytes.len() / 2..]).unwrap();
+        let error = opened(&path).unwrap_err();
+        assert!(matches!(&error, InputError::Broken { .. }), "{error:?}");
+    }
 }

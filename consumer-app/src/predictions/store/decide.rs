@@ -86,10 +86,10 @@ impl Store {
         })
     }
 
-    /// Lets nobody else change a run of the model until the transaction ends.
+    /// Lets nobody else change a run of the model until the transaction ends. One that is pruned changes no more.
     pub(super) fn lock_runs(&mut self, model: &str) -> Result<(), StoreError> {
         let sql = format!(
-            "SELECT run FROM prediction_runs WHERE model = ?1 ORDER BY run_number{}",
+            "SELECT run FROM prediction_runs WHERE model = ?1 AND state <> 'pruned' ORDER BY run_number{}",
             self.database.lock()
         );
         self.database.query(&sql, &[model.into()]).map(drop)

@@ -201,7 +201,7 @@ impl Store {
         Ok(runs.into_iter().next())
     }
 
-    fn some_runs(&mut self, which: &str, values: &[Value]) -> Result<Vec<Run>, StoreError> {
+    pub(super) fn some_runs(&mut self, which: &str, values: &[Value]) -> Result<Vec<Run>, StoreError> {
         self.read(&format!("{RUNS} {which}"), values, |mut row| run(&mut row))
     }
 

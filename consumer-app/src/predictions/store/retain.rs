@@ -2,6 +2,8 @@
 //!
 //! # Invariants
 //! * The approved run and one that is running keep theirs, however old they are.
+//! * A run that was given up takes no place of those that keep theirs, and loses its own with those of its age.
+//! * What was pruned once costs nothing more, however many runs there were.
 //! * A run is marked before its first row goes, so that nobody approves what is being deleted; a prune that was cut
 //!   off is finished by the next one.
 
@@ -40,7 +42,9 @@ impl Store {
     ) -> Result<Pruned, StoreError> {
         let runs = self.transaction(Purpose::Write, |store| store.mark_old(model, keep))?;
         let pruned = self.read(
-            "SELECT run_number FROM prediction_runs WHERE model = ?1 AND state = 'pruned' ORDER BY run_number",
+            "SELECT run_number FROM prediction_runs r WHERE model = ?1 AND state = 'pruned' AND \
+             (EXISTS (SELECT 1 FROM predictions p WHERE p.run_number = r.run_number) OR \
+             EXISTS (SELECT 1 FROM prediction_failures f WHERE f.run_number = r.run_number)) ORDER BY run_number",
             &[model.as_str().into()],
             |mut row| row.whole("run_number"),
         )?;
@@ -63,14 +67,21 @@ impl Store {
 
     fn mark_old(&mut self, model: &ModelName, keep: u64) -> Result<Vec<RunId>, StoreError> {
         self.lock_runs(model.as_str())?;
-        let with_rows = |state: RunState| !matches!(state, RunState::Pruned);
-        let runs = self.runs(Some(model), u64::MAX)?;
-        let kept = usize::try_from(keep).unwrap_or(usize::MAX);
+        let runs = self.some_runs(
+            "WHERE r.model = ?1 AND r.state <> 'pruned' ORDER BY r.run_number DESC",
+            &[model.as_str().into()],
+        )?;
+        let mut places = keep;
         let mut marked = Vec::new();
-        for run in runs.into_iter().filter(|run| with_rows(run.state)).skip(kept) {
-            if !matches!(run.state, RunState::Approved | RunState::Running) {
-                self.set_state(&run, RunState::Pruned)?;
-                marked.push(run.run);
+        for run in runs {
+            match run.state {
+                RunState::Abandoned if places > 0 => {}
+                _ if places > 0 => places -= 1,
+                RunState::Approved | RunState::Running => {}
+                _ => {
+                    self.set_state(&run, RunState::Pruned)?;
+                    marked.push(run.run);
+                }
             }
         }
         marked.reverse();

@@ -20,7 +20,7 @@ use crate::predictions::run::{
 };
 
 /// Longest cause that is kept, in bytes.
-const CAUSE_MAX_BYTES: usize = 1_024;
+const CAUSE_MAX_BYTES: usize = 2_048;
 const FAILURES_AT_ONCE: usize = 200;
 
 /// Where a run stands that begins or goes on.

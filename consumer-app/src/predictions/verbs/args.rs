@@ -12,7 +12,7 @@ Exit codes:
    0  done
    1  failed
    2  wrong usage
-   3  conflict: the run is no longer what it would have to be; the message says who decided
+   3  conflict: the run is no longer what it would have to be; the message says who decided, or is at work on it
    4  refused: there is no such run
   64  settings wrong
   69  the database cannot be reached, or is too slow";
@@ -43,6 +43,8 @@ pub enum Verb {
     Approve(DecideArgs),
     /// Never serve a run
     Reject(DecideArgs),
+    /// Give up a run whose batch was killed and is not started again; one that is running still is refused
+    Abandon(AbandonArgs),
     /// Delete the rows of a model's old runs; the approved one keeps its rows
     Prune(PruneArgs),
 }
@@ -90,6 +92,17 @@ pub struct DecideArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// `predictions abandon`
+#[derive(Debug, Args)]
+pub struct AbandonArgs {
+    /// Which run, who and why
+    #[command(flatten)]
+    pub decide: DecideArgs,
+    /// The batch's state folder, instead of instance.state: a process that is at work on the run there is not disturbed
+    #[arg(long, value_name = "FOLDER", env = "MODELCAST_STATE")]
+    pub state: Option<PathBuf>,
 }
 
 /// `predictions prune`

@@ -176,6 +176,9 @@ fn next_step(run: &Run) -> String {
     let why = "--by NAME --reason TEXT";
     match run.state {
         RunState::Waiting => format!("\n{command} approve {0} {why}\n{command} reject {0} {why}\n", run.run),
+        RunState::Running => {
+            format!("\n{command} abandon {} {why}   # when no batch goes on with it\n", run.run)
+        }
         RunState::Superseded => format!("\n{command} approve {} {why}   # the rollback\n", run.run),
         _ => String::new(),
     }

@@ -55,6 +55,24 @@ fn a_signal_ends_a_run_and_the_next_start_goes_on_with_it() {
 }
 
 #[test]
+fn a_batch_that_waits_for_kafka_says_so_at_once_with_how_long() {
+    let place = Place::new(Data::Houses, &format!("{INPUT}[run]\nmodel_wait_seconds = 120\n"));
+    place.write_csv("in.csv", &Data::Houses.rows(3));
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let flags = ["--output", "out.csv", "--once", "--kafka", &nowhere];
+    let mut child = place.command(&flags).stdout(Stdio::null()).stderr(log(&place)).spawn().unwrap();
+    let said = until("a line that says it waits", || {
+        let log = fs::read_to_string(place.path("log")).unwrap();
+        log.lines().find(|line| line.contains("waiting for Kafka")).map(str::to_owned)
+    });
+    for words in ["property-value", &nowhere, "at_most_seconds=120", "run.model_wait_seconds"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    signalled(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+}
+
+#[test]
 fn a_run_is_given_up_when_its_input_is_another_or_it_is_to_go_elsewhere() {
     let place = Place::new(Data::Houses, &format!("{INPUT}{SETTINGS}"));
     let rows = Data::Houses.rows(150_000);

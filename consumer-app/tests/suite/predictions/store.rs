@@ -277,6 +277,28 @@ fn pruning_keeps_the_newest_the_approved_and_the_running_and_goes_by_steps() {
     });
 }
 
+#[test]
+fn pruning_counts_no_run_that_was_given_up_and_goes_through_what_it_pruned_once() {
+    on_each(|settings| {
+        let mut store = open(settings);
+        let given_up = |store: &mut Store, run: &str| {
+            store.begin(&new_run(run)).unwrap();
+            store.append(&id(run), &rows(0..3, |_| 1.0), &[], 3).unwrap();
+            store.abandon(&id(run), "the input is gone", 9).unwrap();
+        };
+        given_up(&mut store, "r1");
+        waiting(&mut store, "r2", 3, |_| 1.0);
+        given_up(&mut store, "r3");
+        waiting(&mut store, "r4", 3, |_| 1.0);
+        given_up(&mut store, "r5");
+        assert_eq!(store.prune(&house(), 2, |_| {}).unwrap().runs, [id("r1")]);
+        assert_eq!(store.prune(&house(), 1, |_| {}).unwrap().runs, [id("r2"), id("r3")]);
+        let mut steps = 0;
+        assert_eq!(store.prune(&house(), 1, |_| steps += 1).unwrap().rows, 0);
+        assert_eq!(steps, 0, "rows that are gone are not looked for again");
+    });
+}
+
 /// The child of the next test: writes on a run, batch by batch, until it is finished or killed.
 #[test]
 fn writer_process() {

@@ -2,10 +2,14 @@
 
 use std::process::Command;
 
-use consumer_app::predictions::run::RunState;
-use serde_json::Value;
+use consumer_app::{
+    batch::{input::Fingerprint, work::Work},
+    predictions::run::RunState,
+};
+use modelcast_protocol::Digest;
+use serde_json::{Value, json};
 
-use super::fixture::{id, open, sqlite, two_runs};
+use super::fixture::{house, id, new_run, open, sqlite, two_runs};
 
 /// Exit code, standard output and standard error.
 fn run(store: &str, line: &[&str]) -> (i32, String, String) {
@@ -69,6 +73,48 @@ fn a_run_is_listed_shown_approved_and_pruned() {
     assert_eq!(pruned, "pruned night-1: 2002 rows deleted, the newest 1 runs kept\n");
     let list: Value = serde_json::from_str(&good(&["list", "--json"])).unwrap();
     assert_eq!(list[1]["state"], "pruned");
+}
+
+#[test]
+fn a_run_that_nobody_goes_on_with_is_given_up_and_one_that_is_written_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = sqlite(folder.path());
+    open(&settings).begin(&new_run("killed")).unwrap();
+    let batch = folder.path().join("state/batch");
+    let work = Work::open(&batch).unwrap();
+    let (model, path) = (house(), folder.path().join("in.csv"));
+    let digest = Digest::of(b"manifest");
+    std::fs::write(&path, "").unwrap();
+    let journal = json!({
+        "run": "killed", "scorer": { "model": model, "version": 4, "digest": digest, "generation": 7 },
+        "input": Fingerprint::of(&path).unwrap(), "reading": digest, "output": { "to": "table", "path": "" },
+        "began_at_unix_ms": 1, "position": 0, "parts": 0,
+    });
+    work.write_journal(&serde_json::from_value(journal).unwrap()).unwrap();
+    let state = folder.path().join("state").display().to_string();
+    let why = ["--by", "ada", "--reason", "the machine is gone", "--state", &state];
+    let abandon = |name: &str| run(&settings.store, &[&["abandon", name][..], &why].concat());
+    let refused = |run, words: &str, expected| {
+        let (code, out, error) = abandon(run);
+        assert_eq!((code, out.as_str(), error.contains(words)), (expected, "", true), "{error}");
+    };
+    refused("killed", "is used by another process", 3);
+    assert_eq!(open(&settings).run(&id("killed")).unwrap().state, RunState::Running);
+    drop(work);
+    let (_, shown, _) = run(&settings.store, &["show", "killed"]);
+    assert!(shown.contains("predictions abandon killed --by NAME --reason TEXT"), "{shown}");
+    let (code, said, error) = abandon("killed");
+    assert_eq!((code, said.contains("run killed is abandoned")), (0, true), "{said}{error}");
+    let given_up = open(&settings).run(&id("killed")).unwrap();
+    assert_eq!(given_up.cause.as_deref(), Some("given up by ada: the machine is gone"));
+    refused("killed", "run killed is abandoned, and can no longer become abandoned", 3);
+    refused("none", "there is no run none", 4);
+    // Without a folder that knows the run, on another machine say, the store alone decides.
+    open(&settings).begin(&new_run("elsewhere")).unwrap();
+    let (code, out, error) =
+        run(&settings.store, &["abandon", "elsewhere", "--by", "ada", "--reason", "x", "--json"]);
+    let out: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &out["state"]), (0, &json!("abandoned")), "{error}");
 }
 
 #[test]
