@@ -5,23 +5,24 @@
 
 use std::io::Write;
 
-use anyhow::bail;
+use clap::Parser;
 use modelcast_testcontainers::{Cluster, Kafka};
 
+/// A Kafka to try things on, until the end of the input
+#[derive(Parser)]
+struct Args {
+    /// How many brokers: 1 or 3
+    #[arg(long, default_value = "1", value_parser = ["1", "3"])]
+    brokers: String,
+}
+
 fn main() -> anyhow::Result<()> {
-    let words: Vec<_> = std::env::args().skip(1).collect();
-    let words: Vec<_> = words.iter().map(String::as_str).collect();
-    match words.as_slice() {
-        [] | ["--brokers", "1"] => {
-            let kafka = Kafka::start()?;
-            serve(kafka.bootstrap_servers(), kafka.machine())
-        }
-        ["--brokers", "3"] => {
-            let cluster = Cluster::start()?;
-            serve(cluster.bootstrap_servers(), cluster.machine())
-        }
-        _ => bail!("usage: kafka [--brokers 1|3]"),
+    if Args::parse().brokers == "3" {
+        let cluster = Cluster::start()?;
+        return serve(cluster.bootstrap_servers(), cluster.machine());
     }
+    let kafka = Kafka::start()?;
+    serve(kafka.bootstrap_servers(), kafka.machine())
 }
 
 /// Until the end of the input.
