@@ -380,7 +380,7 @@ fn every_wrong_request_has_the_code_and_the_sentence_of_rest() {
     let server = houses();
     let caller = Caller::of(&server);
     type Row = (fn(&mut ModelInferRequest), Code, &'static str);
-    let wrong: [Row; 16] = [
+    let wrong: [Row; 17] = [
         (|r| r.model_name = "nope".into(), Code::NotFound, "no model \"nope\" here; there is property-value"),
         (
             |r| r.model_version = "3".into(),
@@ -406,6 +406,11 @@ fn every_wrong_request_has_the_code_and_the_sentence_of_rest() {
             |r| r.raw_input_contents[0] = vec![0; 15].into(),
             Code::InvalidArgument,
             "15 bytes are no whole number",
+        ),
+        (
+            |r| r.raw_input_contents[0] = raw_numbers(&[1.0; 3]).into(),
+            Code::InvalidArgument,
+            "tensor \"area\": has 3 values, and its shape [2, 1] says 2",
         ),
         (
             |r| r.raw_input_contents[4] = vec![0xff; 8].into(),

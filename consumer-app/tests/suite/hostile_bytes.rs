@@ -76,7 +76,13 @@ fn wrong_lengths_of_binary_data_are_4xx() {
     let server = houses();
     let path = "/v2/models/property-value/infer";
     let (body, json_len) = rows(2).binary();
-    let rows: [(&[u8], usize, &str); 5] = [
+    // As many bytes as the tensors say, and more values than the shape.
+    let (longer, longer_json_len) = rows(3).binary();
+    let (json, behind) = longer.split_at(longer_json_len);
+    let json = str::from_utf8(json).unwrap().replace("[3,1]", "[2,1]");
+    let longer = [json.as_bytes(), behind].concat();
+    let rows: [(&[u8], usize, &str); 6] = [
+        (&longer, longer_json_len, "tensor \"area\": has 3 values, and its shape [2, 1] says 2"),
         (&body, body.len() + 1, "and the body has"),
         (&body, usize::MAX, "and the body has"),
         (&body, json_len - 1, "line 1 column"),

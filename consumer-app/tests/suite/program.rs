@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _},
     net::TcpListener,
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -19,6 +19,7 @@ pub(crate) fn folder(more: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let key = SigningKey::from_seed(&[1; 32]).public().to_pem().unwrap();
     fs::write(folder.path().join("a.pub.pem"), key).unwrap();
+    fs::write(folder.path().join("weak"), "secret").unwrap();
     let settings =
         format!("[keys]\ntrusted = [\"a.pub.pem\"]\n[[models]]\nname = \"property-value\"\n{more}");
     fs::write(folder.path().join("app.toml"), settings).unwrap();
@@ -35,14 +36,18 @@ pub(crate) fn serve(folder: &Path, flags: &[&str]) -> Command {
     command
 }
 
+/// Its exit code and its log. One that serves instead is killed when that is clear.
 fn ended(mut command: Command) -> (Option<i32>, String) {
-    let Output { status, stderr, .. } = command.output().unwrap();
-    (status.code(), String::from_utf8_lossy(&stderr).into_owned())
+    let log = tempfile::NamedTempFile::new().unwrap();
+    command.stdout(Stdio::null()).stderr(log.reopen().unwrap());
+    let mut program = Running(command.spawn().unwrap());
+    let status = until("it ended by itself", || program.0.try_wait().unwrap());
+    (status.code(), fs::read_to_string(log.path()).unwrap())
 }
 
 #[test]
 fn wrong_settings_end_with_64_and_are_named() {
-    let rows: [(&str, &[&str], &[&str]); 10] = [
+    let rows: [(&str, &[&str], &[&str]); 12] = [
         ("[http]\nport = 1\n", &[], &["app.toml", "line 6", "port"]),
         ("[kafka.properties]\n\"no.such\" = \"1\"\n", &["--listen", "127.0.0.1:0"], &["no.such"]),
         ("[http]\nrows_max = 0\n", &[], &["http.rows_max", "\"0\"", "from 1"]),
@@ -60,6 +65,8 @@ fn wrong_settings_end_with_64_and_are_named() {
         ),
         ("[http.tls]\ncertificate = \"a.pub.pem\"\n", &[], &["http.tls.private_key", "together"]),
         ("[http.tokens]\nshop = \"a-token-in-plain-text\"\n", &[], &["line 6", "says where a token is"]),
+        ("[http.tokens]\nshop = { file = \"none\" }\n", &[], &["line 5", "token shop: cannot read none"]),
+        ("[http.tokens]\nshop = { file = \"weak\" }\n", &[], &["line 5", "token shop has 6 bytes"]),
         (
             "[http.tokens]\nshop = { env = \"SHOP_TOKEN\" }\n",
             &["--listen", "0.0.0.0:0"],

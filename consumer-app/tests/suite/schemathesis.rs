@@ -15,6 +15,8 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::fixture::{agent, answer};
+
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// What the process may grow by, between a first run and the end of a longer one: what allocators keep, and no more.
 const GROWTH_MAX_KIB: u64 = 32 * 1024;
@@ -114,8 +116,44 @@ fn document(app: &App) -> Value {
         features.map(|of| json!({ "name": of["name"], "shape": [1, 1], "datatype": "FP64", "data": [1] }));
     let inputs: Vec<_> = inputs.collect();
     let post = &mut document["paths"]["/v2/models/{model}/infer"]["post"];
-    post["requestBody"]["content"]["application/json"]["example"] = json!({ "inputs": inputs });
+    let content = &mut post["requestBody"]["content"]["application/json"];
+    content["example"] = json!({ "inputs": inputs });
+    content["schema"] = json!({ "anyOf": [content["schema"], all_in_one(inputs.len())] });
     document
+}
+
+/// One tensor of all features, whose values vary: what is made up freely is refused for its names, and never comes as
+/// far as shapes and values.
+fn all_in_one(width: usize) -> Value {
+    let numbers =
+        json!({ "type": "array", "items": { "type": "number" }, "minItems": width, "maxItems": width });
+    let tensor = json!({
+        "type": "object",
+        "required": ["name", "shape", "datatype", "data"],
+        "additionalProperties": false,
+        "properties": {
+            "name": { "const": "all" },
+            "shape": { "enum": [[1, width], [2, width], [width, 1], [1, width, 1]] },
+            "datatype": { "enum": ["FP64", "FP32", "INT8", "UINT64"] },
+            "data": numbers,
+        },
+    });
+    let inputs = json!({ "type": "array", "items": tensor, "minItems": 1, "maxItems": 1 });
+    json!({ "type": "object", "required": ["inputs"], "properties": { "inputs": inputs } })
+}
+
+/// Requests of a MiB each, some that are answered and as many that are refused. Who keeps a body grows by all of them.
+fn send_large(app: &App, document: &Value, times: usize) {
+    let post = &document["paths"]["/v2/models/{model}/infer"]["post"];
+    let right = &post["requestBody"]["content"]["application/json"]["example"];
+    let blanks = " ".repeat(1 << 20);
+    for (request, status) in [(right, 200), (&json!({ "inputs": [] }), 400)] {
+        for _ in 0..times {
+            let post = agent().post(format!("{}/v2/models/breast-cancer/infer", app.url));
+            let answer = answer(post.send(format!("{request}{blanks}")));
+            assert_eq!(answer.status, status, "{answer:?}");
+        }
+    }
 }
 
 /// The sum of a counter over the models.
@@ -131,7 +169,8 @@ fn requests_made_up_from_the_document_meet_no_5xx_and_no_growth() {
     let app = App::start();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("openapi.json");
-    fs::write(&file, document(&app).to_string()).unwrap();
+    let document = document(&app);
+    fs::write(&file, document.to_string()).unwrap();
     let attack = |examples: &str, seconds: &str| {
         let mut command = Command::new(&schemathesis);
         command.current_dir(folder.path()).arg("run").arg(&file).args(["--url", &app.url]).args([
@@ -159,8 +198,10 @@ fn requests_made_up_from_the_document_meet_no_5xx_and_no_growth() {
         run(&mut command);
     };
     attack("5", "15");
+    send_large(&app, &document, 8);
     let (before, since) = (app.resident_kib(), Instant::now());
     attack("40", "40");
+    send_large(&app, &document, 32);
     let after = app.resident_kib();
     let (answered, refused) =
         (counted(&app, "modelcast_predictions_total"), counted(&app, "modelcast_refused_requests_total"));

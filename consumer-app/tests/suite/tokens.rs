@@ -4,7 +4,7 @@ use crate::{
     fixture::{Server, fixed, tumour},
     http2::Http2,
 };
-use consumer_app::settings::HttpSettings;
+use consumer_app::{routes, settings::HttpSettings};
 
 const TOKEN: &str = "correct-horse-battery-staple";
 
@@ -53,8 +53,12 @@ fn predictions_need_a_token_and_health_never_does() {
             assert_eq!(status(&server, path, Some(TOKEN)), with, "{path} with a token, {more}");
             assert_eq!(status(&server, path, Some("another-token-for-rotation")), with, "{path}");
         }
-        for path in ["/v2/models/tumour/infer", "/models/tumour", "/status"] {
-            assert_eq!(server.post(path, "{}").status, 401, "POST {path}, {more}");
+        let routes = routes::all();
+        let posts = routes.iter().filter(|route| route.method == "post").map(|route| route.path);
+        for path in posts.chain(["/models/tumour", "/status"]) {
+            let path =
+                path.replace("{model}", "tumour").replace("{version}", "1").replace("{run}", "night-1");
+            assert_eq!(server.post(&path, "{}").status, 401, "POST {path}, {more}");
         }
         let metrics =
             Http2::connect(server.address).get("/metrics", &[("authorization", &format!("Bearer {TOKEN}"))]);

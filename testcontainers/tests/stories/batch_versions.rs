@@ -103,6 +103,22 @@ fn a_run_that_is_resumed_goes_on_with_its_version_as_long_as_it_is_announced() {
 }
 
 #[test]
+fn a_run_whose_version_was_quarantined_meanwhile_begins_again_with_another() {
+    let scene = Scene::new("batch-quarantine", &[MODEL]);
+    let publisher = runtime().block_on(scene.publisher());
+    let config = configure(&scene, "");
+    publish(&publisher, 1.0);
+    killed(&scene, &config);
+    publish(&publisher, 2.0);
+    scene.modelcast(&["quarantine", MODEL, "1", "--reason", "wrong rows"]).must_end_with(0);
+    let ended = batch(&scene, &config);
+    let report = ended.json();
+    assert_eq!((&report["version"], &report["resumed_at"]), (&Value::from(2), &Value::from(0)));
+    ended.must_say(&["version 1 is no longer announced, or not to be used"]);
+    must_be_priced_by(&scene, 2, 2);
+}
+
+#[test]
 fn the_last_known_good_version_scores_while_kafka_is_gone() {
     if !offers(&[Ability::Restart]) {
         return;

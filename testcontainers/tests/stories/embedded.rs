@@ -1,11 +1,13 @@
 //! A version pulled into one file: what the command says of it, and what an app does with it until it reaches Kafka.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::json;
 
 use crate::support::app::App;
 use crate::support::scene::Scene;
+use crate::support::signer::{Package, Signer};
 use crate::support::{linear, runtime, wait_for};
 
 const MODEL: &str = "price";
@@ -91,5 +93,27 @@ fn pull_and_inspect_refuse_what_nobody_should_run() {
     let path = scene.shown("damaged.modelcast");
     fs::write(&path, damaged).unwrap();
     let inspected = scene.modelcast(&["inspect", &path]);
-    assert!(inspected.must_end_with(1).stdout.contains("NOT good"), "{inspected:?}");
+    for words in ["NOT good", "the manifest states"] {
+        assert!(inspected.must_end_with(1).stdout.contains(words), "{words}: {inspected:?}");
+    }
+}
+
+/// Signed with the right key and wrong all the same; the second is found out only when it is admitted from its file.
+#[test]
+fn what_no_app_would_take_is_not_pulled() {
+    let (runtime, scene) = (runtime(), Scene::new("pull-wrong", &[MODEL]));
+    let signer = runtime.block_on(Signer::connect(&scene));
+    let file = scene.shown("price.modelcast");
+    let flip: fn(&mut Package) = |package| package.chunks[1].bytes[3] ^= 1;
+    let lie: fn(&mut Package) = |package| package.manifest.golden = linear::golden(4.004);
+    for (weight, damage, words) in [(1.0, flip, "the chunk has digest blake3:"), (2.0, lie, "4.004")] {
+        let mut package = signer.package(MODEL, weight);
+        damage(&mut package);
+        runtime.block_on(signer.publish(MODEL, package));
+        let pulled = scene.modelcast(&["pull", MODEL, "--out", &file]);
+        pulled.must_end_with(1);
+        let said = format!("{}{}", pulled.stdout, pulled.stderr);
+        assert!(said.contains(words), "{said}");
+        assert!(!Path::new(&file).exists(), "{words}");
+    }
 }

@@ -26,27 +26,29 @@ fn a_row_that_fails_is_named_with_its_cause_and_stops_nothing() {
     let mut rows = Data::Houses.rows(12_000);
     let expected = Data::Houses.predictions(&rows);
     let area = feature("Gr_Liv_Area");
-    let bad = [(3, ""), (9_000, "large"), (9_001, "inf"), (11_999, "1e999")];
+    // The last but one is a number, and what the model makes of it is none.
+    let bad = [(3, ""), (9_000, "large"), (9_001, "inf"), (10_000, "1e308"), (11_999, "1e999")];
     for (row, text) in bad {
         rows[row][area] = text.to_owned();
     }
-    let place = place_of(Data::Houses, &rows, "[run]\nfailures_max = \"5\"\n");
+    let place = place_of(Data::Houses, &rows, "[run]\nfailures_max = \"6\"\n");
     // A row of another width, and one that is not UTF-8.
     let text = fs::read(place.path("in.csv")).unwrap();
     let broken = [text.as_slice(), b"id-0012000,1,2\nid-\xff"].concat();
     fs::write(place.path("in.csv"), broken).unwrap();
     let ended = place.run(&["--output", "out.csv", "--once", "--json"]);
-    assert!(ended.error(4).contains("6 of 12002 rows failed"), "{}", ended.log);
-    place.configure(&format!("{INPUT}[run]\nfailures_max = \"6\"\n"));
+    assert!(ended.error(4).contains("7 of 12002 rows failed"), "{}", ended.log);
+    place.configure(&format!("{INPUT}[run]\nfailures_max = \"7\"\n"));
     let report = place.run(&["--output", "out.csv", "--once", "--json"]).report();
     let first = |row: usize, cause: &str| json!({ "row": row, "key": id(row), "cause": cause });
     let named = report["summary"]["first_failures"].as_array().unwrap();
-    assert_eq!(named.len(), 6);
+    assert_eq!(named.len(), 7);
     assert_eq!(named[0], first(3, "feature \"Gr_Liv_Area\" is empty"));
     assert_eq!(named[1], first(9_000, "feature \"Gr_Liv_Area\" is \"large\", which is not a number"));
     assert_eq!(named[2], first(9_001, "feature \"Gr_Liv_Area\" is inf, which is not finite"));
-    assert_eq!(named[4], first(12_000, "the row has 3 cells, and the header names 21 columns"));
-    assert_eq!((&named[5]["row"], &named[5]["key"]), (&json!(12_001), &json!("")));
+    assert_eq!(named[3], first(10_000, "output 0 is too large to be a number"));
+    assert_eq!(named[5], first(12_000, "the row has 3 cells, and the header names 21 columns"));
+    assert_eq!((&named[6]["row"], &named[6]["key"]), (&json!(12_001), &json!("")));
     let found = read_csv(&place.path("out.csv"));
     let good: Vec<_> = (0..12_000)
         .filter(|row| !bad.iter().any(|(bad, _)| bad == row))
@@ -54,7 +56,7 @@ fn a_row_that_fails_is_named_with_its_cause_and_stops_nothing() {
         .collect();
     assert_eq!(found, good);
     let failures = fs::read_to_string(place.path("out.csv.failures.csv")).unwrap();
-    assert_eq!(failures.lines().count(), 7, "{failures}");
+    assert_eq!(failures.lines().count(), 8, "{failures}");
     assert!(
         failures.contains("9000,id-0009000,\"feature \"\"Gr_Liv_Area\"\" is \"\"large\"\""),
         "{failures}"

@@ -166,6 +166,11 @@ fn approving_replaces_what_is_served_at_once_and_can_be_taken_back() {
         waiting(&mut store, "r3", 2, |_| 3.0);
         let run = store.reject(&id("r3"), "dan", "odd prices", 14).unwrap();
         assert_eq!((run.state, run.decision.unwrap().verdict), (RunState::Rejected, Verdict::Rejected));
+        assert_eq!(
+            served(&mut store, &key(0)),
+            Some(("r1".into(), vec![1.0])),
+            "a rejected run is not served"
+        );
         let error = store.approve(&id("r3"), "eve", "please", 15).unwrap_err();
         assert_eq!(error.remedy(), Remedy::Refuse);
         assert!(error.to_string().contains("rejected by dan"), "{error}");

@@ -128,11 +128,13 @@ fn the_exit_code_says_what_went_wrong() {
     let approve = |run| [&["approve", run][..], &why].concat();
     let reject = |run| [&["reject", run][..], &why].concat();
     let store = settings.store.as_str();
-    let rows: [(&str, Vec<&str>, i32, &str); 8] = [
+    let rows: [(&str, Vec<&str>, i32, &str); 10] = [
         (store, reject("night-1"), 3, "run night-1 is approved by Ada Lovelace"),
         (store, approve("none"), 4, "there is no run none"),
         (store, vec!["approve", "night-2", "--by", "ada"], 2, "--reason"),
         (store, vec!["approve", "night-2", "--by", " ", "--reason", "x"], 2, "must not be empty"),
+        (store, vec!["approve", "night-2", "--by", "ada", "--reason", " "], 2, "must not be empty"),
+        (store, vec!["reject", "night-2", "--reason", "x"], 2, "--by"),
         (store, vec!["show", "No"], 2, "does not match"),
         ("postgresql://a:hunter2@h:p/x", vec!["list"], 64, "postgresql://USER@HOST"),
         (store, vec!["list", "--config", "nowhere.toml"], 64, "nowhere.toml"),

@@ -170,3 +170,68 @@ impl Found {
         Ok(champions)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use modelcast_protocol::Version;
+
+    use super::*;
+
+    /// Announcements by generation, each with its time and version. Those that are `missing` are in no topic.
+    fn found(announced: &[(i64, u64)], missing: &[usize]) -> Vec<(u64, i64, u64)> {
+        let digest = |place: usize| Digest::of(&place.to_le_bytes());
+        let entry = |(place, &(since_unix_ms, version)): (usize, &(i64, u64))| {
+            let of_version = Digest::of(&version.to_le_bytes());
+            let version = VersionEntry {
+                version: Version::new(version).unwrap(),
+                manifest: of_version,
+                manifest_offset: 0,
+                artifact: of_version,
+                published_at_unix_ms: 0,
+            };
+            let generation = Generation::new(u64::try_from(place).unwrap() + 1);
+            let recent = (0..place).map(digest).collect();
+            (digest(place), Entry { since_unix_ms, generation, recent, version: Some(version) })
+        };
+        let mut by_digest: HashMap<_, _> = announced.iter().enumerate().map(entry).collect();
+        missing.iter().for_each(|place| drop(by_digest.remove(&digest(*place))));
+        let found = Found { model: ModelName::parse("price").unwrap(), by_digest, overflow: false };
+        let champions = found.champions(announced.len().checked_sub(1).map(digest)).unwrap();
+        let shown = |champion: Champion| {
+            (champion.generation.get(), champion.since_unix_ms, champion.version.unwrap().version.get())
+        };
+        champions.into_iter().map(shown).collect()
+    }
+
+    #[test]
+    fn a_champion_reigns_from_its_own_announcement_to_the_next_ones() {
+        type Row = (&'static [(i64, u64)], &'static [usize], &'static [(u64, i64, u64)]);
+        let rows: [Row; 6] = [
+            (&[], &[], &[]),
+            (&[(10, 1), (20, 2), (30, 1)], &[], &[(1, 10, 1), (2, 20, 2), (3, 30, 1)]),
+            // What changes no champion begins nothing.
+            (&[(10, 1), (20, 1), (30, 2)], &[], &[(1, 10, 1), (3, 30, 2)]),
+            // Of the second only a copy is left, which was made after the third was announced.
+            (&[(10, 1), (90, 2), (30, 3)], &[], &[(1, 10, 1), (2, 30, 2), (3, 30, 3)]),
+            // Late copies one after the other, none later than what came after them.
+            (&[(95, 1), (90, 2), (30, 3)], &[], &[(1, 30, 1), (2, 30, 2), (3, 30, 3)]),
+            // The nearest that there is goes before; the first of all reigned until then.
+            (&[(10, 1), (20, 2), (30, 3), (40, 4)], &[1, 2], &[(1, 10, 1), (4, 40, 4)]),
+        ];
+        for (announced, missing, expected) in rows {
+            assert_eq!(found(announced, missing), expected, "{announced:?} without {missing:?}");
+        }
+    }
+
+    #[test]
+    fn what_no_chain_leads_to_was_never_in_force() {
+        let mut found =
+            Found { model: ModelName::parse("price").unwrap(), by_digest: HashMap::new(), overflow: false };
+        for (digest, generation) in [(Digest::of(b"own"), 2), (Digest::of(b"stranger"), 1)] {
+            let (generation, recent) = (Generation::new(generation), vec![Digest::of(b"lost")]);
+            found.by_digest.insert(digest, Entry { since_unix_ms: 1, generation, recent, version: None });
+        }
+        let champions = found.champions(Some(Digest::of(b"own"))).unwrap();
+        assert_eq!(champions, [Champion { since_unix_ms: 1, generation: Generation::new(2), version: None }]);
+    }
+}
