@@ -2,7 +2,7 @@
 
 use std::process::ExitStatus;
 
-use modelcast_testcontainers::{Ability, offers};
+use modelcast_testcontainers::{Ability, Kafka, offers};
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 
@@ -14,7 +14,10 @@ const MODEL: &str = "price";
 const WATCHFUL: &str = "[kafka.properties]\n\"topic.metadata.refresh.interval.ms\" = \"500\"";
 
 fn flow(stem: &str) -> Flow {
-    let flow = Flow::new(stem, MODEL, 1);
+    with_model(Flow::new(stem, MODEL, 1))
+}
+
+fn with_model(flow: Flow) -> Flow {
     let runtime = runtime();
     let publisher = runtime.block_on(flow.scene.publisher());
     runtime.block_on(linear::publish(&publisher, linear::request(MODEL, 2.0)));
@@ -120,4 +123,27 @@ fn a_member_whose_name_another_takes_ends_and_says_so() {
     assert!(!end(&mut first).success());
     assert!(first.log().contains("another process is the member of this name"), "{}", first.log());
     second.stop();
+}
+
+#[test]
+fn a_member_says_that_its_broker_is_away_and_goes_on_when_it_is_back() {
+    if !offers(&[Ability::Transactions, Ability::Restart]) {
+        return;
+    }
+    let kafka = Kafka::start().unwrap();
+    let flow = with_model(Flow::on_its_own(&kafka, "away", MODEL, 1));
+    let mut member = flow.member("member-1", "");
+    member.wait_until_ready();
+    kafka.kill().unwrap();
+    wait_for("it to say so", || {
+        member
+            .log()
+            .contains("WARN modelcast::kafka::group: reading goes on as soon as Kafka answers")
+            .then_some(())
+    });
+    kafka.start_again().unwrap();
+    flow.send(&records(0, 5));
+    let mut out = flow.reader("out");
+    wait_for("the records", || (out.look() >= 5).then_some(()));
+    member.stop();
 }
