@@ -18,7 +18,7 @@ use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use super::app::agent;
 use super::programs::{Running, command};
 use super::scene::Scene;
-use super::{DEADLINE, runtime, wait_for};
+use super::{DEADLINE, linear, runtime, wait_for};
 
 /// A record of the test's own.
 #[derive(Clone, Debug, Default)]
@@ -155,6 +155,13 @@ impl Flow {
     pub(crate) fn member(&self, name: &str, more: &str) -> Streaming {
         self.configure(name, more);
         self.start(name)
+    }
+
+    /// Publishes a version of this weight.
+    pub(crate) fn publish(&self, weight: f64) {
+        let runtime = runtime();
+        let publisher = runtime.block_on(self.scene.publisher());
+        runtime.block_on(linear::publish(&publisher, linear::request(self.model, weight)));
     }
 
     /// Writes records into the input.

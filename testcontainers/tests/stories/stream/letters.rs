@@ -4,7 +4,7 @@ use modelcast_testcontainers::{Ability, offers};
 use serde_json::json;
 
 use crate::support::flow::{Flow, Sent};
-use crate::support::{linear, runtime, wait_for};
+use crate::support::wait_for;
 
 const MODEL: &str = "price";
 const JSON: Option<&str> = Some("application/json");
@@ -21,9 +21,7 @@ fn what_cannot_be_scored_is_a_dead_letter_and_the_stream_goes_on() {
         return;
     }
     let flow = Flow::new("letters", MODEL, 1);
-    let runtime = runtime();
-    let publisher = runtime.block_on(flow.scene.publisher());
-    runtime.block_on(linear::publish(&publisher, linear::request(MODEL, 2.0)));
+    flow.publish(2.0);
 
     // {"area": 1.5}, and a number that only an integer's form holds.
     let (half, whole) = (b"\x81\xa4area\xcb\x3f\xf8\0\0\0\0\0\0", b"\x81\xa4area\x07");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use modelcast_testcontainers::{Ability, Faults, Kafka, TinyModel, offers};
 
 use crate::support::flow::{Flow, Got, Sent, Streaming};
-use crate::support::{linear, runtime, wait_within};
+use crate::support::wait_within;
 
 const MODEL: &str = "price";
 const WEIGHT: f64 = 0.1;
@@ -43,13 +43,8 @@ fn records(from: usize, to: usize) -> Vec<Sent> {
 }
 
 fn flow(stem: &str) -> Flow {
-    with_model(Flow::new(stem, MODEL, PARTITIONS))
-}
-
-fn with_model(flow: Flow) -> Flow {
-    let runtime = runtime();
-    let publisher = runtime.block_on(flow.scene.publisher());
-    runtime.block_on(linear::publish(&publisher, linear::request(MODEL, WEIGHT)));
+    let flow = Flow::new(stem, MODEL, PARTITIONS);
+    flow.publish(WEIGHT);
     flow
 }
 
@@ -265,7 +260,8 @@ fn after_a_transaction_whose_connection_broke_comes_a_new_producer() {
     }
     let count = 600;
     let kafka = Kafka::builder().proxied().start().unwrap();
-    let flow = with_model(Flow::on_its_own(&kafka, "broken-line", MODEL, PARTITIONS));
+    let flow = Flow::on_its_own(&kafka, "broken-line", MODEL, PARTITIONS);
+    flow.publish(WEIGHT);
     flow.send(&records(0, count));
     let mut member = flow.member("member-1", &SMALL.replace("500", "50"));
     member.wait_until_ready();

@@ -7,20 +7,15 @@ use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, Reso
 use rdkafka::client::DefaultClientContext;
 
 use crate::support::flow::{Flow, Sent, Streaming};
-use crate::support::{linear, runtime, wait_for};
+use crate::support::{runtime, wait_for};
 
 const MODEL: &str = "price";
 /// New partitions are seen soon.
 const WATCHFUL: &str = "[kafka.properties]\n\"topic.metadata.refresh.interval.ms\" = \"500\"";
 
 fn flow(stem: &str) -> Flow {
-    with_model(Flow::new(stem, MODEL, 1))
-}
-
-fn with_model(flow: Flow) -> Flow {
-    let runtime = runtime();
-    let publisher = runtime.block_on(flow.scene.publisher());
-    runtime.block_on(linear::publish(&publisher, linear::request(MODEL, 2.0)));
+    let flow = Flow::new(stem, MODEL, 1);
+    flow.publish(2.0);
     flow
 }
 
@@ -131,7 +126,8 @@ fn a_member_says_that_its_broker_is_away_and_goes_on_when_it_is_back() {
         return;
     }
     let kafka = Kafka::start().unwrap();
-    let flow = with_model(Flow::on_its_own(&kafka, "away", MODEL, 1));
+    let flow = Flow::on_its_own(&kafka, "away", MODEL, 1);
+    flow.publish(2.0);
     let mut member = flow.member("member-1", "");
     member.wait_until_ready();
     kafka.kill().unwrap();

@@ -3,16 +3,14 @@
 use modelcast_testcontainers::{Ability, Kafka, offers};
 
 use crate::support::flow::{Flow, Sent};
-use crate::support::{linear, runtime, wait_for};
+use crate::support::wait_for;
 
 const MODEL: &str = "price";
 
 #[test]
 fn wrong_topics_end_a_stream_with_the_command_that_mends_it() {
     let flow = Flow::new("wrong-topics", MODEL, 1);
-    let runtime = runtime();
-    let publisher = runtime.block_on(flow.scene.publisher());
-    runtime.block_on(linear::publish(&publisher, linear::request(MODEL, 2.0)));
+    flow.publish(2.0);
     let namespace = flow.scene.kafka.namespace.to_string();
     let rows = [
         (
@@ -38,9 +36,7 @@ fn wrong_topics_end_a_stream_with_the_command_that_mends_it() {
 #[test]
 fn at_least_once_is_said_and_does_without_transactions() {
     let flow = Flow::on_its_own(Kafka::shared(), "at-least-once", MODEL, 2);
-    let runtime = runtime();
-    let publisher = runtime.block_on(flow.scene.publisher());
-    runtime.block_on(linear::publish(&publisher, linear::request(MODEL, 2.0)));
+    flow.publish(2.0);
     let record = |number: usize| Sent {
         partition: i32::try_from(number % 2).unwrap(),
         key: Some(number.to_string()),
@@ -77,9 +73,7 @@ fn a_broker_that_refuses_transactions_is_named_with_the_remedy() {
     kafka.run_tool("org.apache.kafka.tools.AclCommand", &[&to[..], &denied].concat()).unwrap();
 
     let flow = Flow::on_its_own(&kafka, "refused", MODEL, 1);
-    let runtime = runtime();
-    let publisher = runtime.block_on(flow.scene.publisher());
-    runtime.block_on(linear::publish(&publisher, linear::request(MODEL, 2.0)));
+    flow.publish(2.0);
     let mut member = flow.member("member-1", "");
     wait_for("it to end", || (!member.running.runs()).then_some(()));
     assert_eq!(member.running.child().wait().unwrap().code(), Some(64), "{}", member.log());
