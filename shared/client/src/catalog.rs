@@ -62,16 +62,10 @@ impl Catalog {
     /// [`KafkaError::Unreachable`] when no broker answers within 6 s; [`KafkaError::Property`] for a property that
     /// librdkafka does not take; [`KafkaError::MissingTopic`] and [`KafkaError::WrongTopic`].
     pub async fn connect(kafka: &KafkaSettings, keys: &TrustedKeys) -> Result<Self, KafkaError> {
-        let catalog = Self::contact(kafka, keys).await?;
-        let specs = [topic::announcements(&kafka.namespace), topic::fleet(&kafka.namespace)];
-        topics::check(kafka, &specs).await?;
-        Ok(catalog)
-    }
-
-    /// Makes contact; whoever writes checks all its topics before.
-    pub(crate) async fn contact(kafka: &KafkaSettings, keys: &TrustedKeys) -> Result<Self, KafkaError> {
         let settings = kafka.clone();
         blocking("the first contact", move || connect::contact(&settings)).await?;
+        let specs = [topic::announcements(&kafka.namespace), topic::fleet(&kafka.namespace)];
+        topics::check(kafka, &specs).await?;
         Ok(Self { kafka: kafka.clone(), keys: keys.clone() })
     }
 

@@ -42,24 +42,27 @@ fn produce_as_a_stranger(scene: &Scene, topic: &str) {
     runtime().block_on(sent).unwrap();
 }
 
-/// Everything that the programs do on a namespace.
-fn use_all_programs(scene: &Scene, app: &str) {
-    let command = |args: &[&str]| drop(scene.modelcast(args));
-    command(&["status"]);
-    command(&["status", MODEL]);
-    command(&["versions", MODEL]);
-    command(&["verify", MODEL]);
-    command(&["topics", "check", "--model", MODEL]);
-    command(&[&["rollback", MODEL][..], &REASON].concat());
-    command(&[&["pin", MODEL, "1", "--all"][..], &REASON].concat());
-    command(&[&["unpin", MODEL, "--all"][..], &REASON].concat());
-    command(&[&["quarantine", MODEL, "1"][..], &REASON].concat());
+/// Everything that the programs do on a namespace; gives how the commands ended.
+fn use_all_programs(scene: &Scene, app: &str) -> Vec<Ended> {
+    let change = |words: &[&str]| scene.modelcast(&[words, &REASON].concat());
+    let commands = vec![
+        scene.modelcast(&["status"]),
+        scene.modelcast(&["status", MODEL]),
+        scene.modelcast(&["versions", MODEL]),
+        scene.modelcast(&["verify", MODEL]),
+        scene.modelcast(&["topics", "check", "--model", MODEL]),
+        change(&["rollback", MODEL]),
+        change(&["pin", MODEL, "1", "--all"]),
+        change(&["unpin", MODEL, "--all"]),
+        change(&["quarantine", MODEL, "1"]),
+    ];
     scene.trainer(&TRAIN).must_end_with(1);
     let app = scene.app(app, &[MODEL]);
     wait_for("the app to miss a topic", || {
         app.model(MODEL)["warnings"].to_string().contains("is missing").then_some(())
     });
     app.stop();
+    commands
 }
 
 #[test]
@@ -69,7 +72,9 @@ fn no_program_creates_a_topic_by_asking_for_it() {
     }
     let kafka = obliging();
     let scene = Scene::bare(kafka.bootstrap_servers(), &kafka.namespace("obliging"));
-    use_all_programs(&scene, "app-1");
+    for ended in use_all_programs(&scene, "app-1") {
+        ended.must_end_with(1).must_say(&["is missing; create it with"]);
+    }
     assert_eq!(topics(&scene), [""; 0]);
 
     // With all but the model's own topic they come further.

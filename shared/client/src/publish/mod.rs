@@ -24,10 +24,7 @@ pub use outcome::{Class, PublishError};
 pub use package::{PublishRequest, ScoreChampion};
 pub use sequence::{OnEvent, PublishEvent, Published, PublishedVersion};
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use modelcast_protocol::{
     ModelName,
@@ -36,7 +33,7 @@ use modelcast_protocol::{
 
 use crate::{
     catalog::Catalog,
-    kafka::{KafkaError, producer::Producer, topics},
+    kafka::{KafkaError, connect, producer::Producer, topics},
     settings::KafkaSettings,
 };
 
@@ -45,27 +42,25 @@ use crate::{
 pub struct Publisher {
     catalog: Catalog,
     signing: SigningKey,
-    /// The producer of the next publish: the broker takes half a second to give it its id.
-    spare: Arc<Mutex<Option<Producer>>>,
     announce_deadline: Duration,
 }
 
 impl Publisher {
-    /// Makes contact with Kafka. The topics of a model are checked when something is published for it.
+    /// Makes contact with Kafka, as [`Catalog::connect`] does. The topics of a model are checked when something is
+    /// published for it.
     ///
     /// The signing key is trusted too: a publisher that could not read its own announcements would be of no use.
     ///
     /// # Errors
-    /// [`KafkaError::Unreachable`] when no broker answers within 6 s; [`KafkaError::Property`] for a property that
-    /// librdkafka does not take.
+    /// As of [`Catalog::connect`].
     pub async fn connect(
         kafka: &KafkaSettings,
         keys: &TrustedKeys,
         signing: SigningKey,
     ) -> Result<Self, KafkaError> {
-        let catalog = Catalog::contact(kafka, &keys.with(signing.public())).await?;
-        let spare = Arc::new(Mutex::new(Some(Producer::new(kafka)?)));
-        Ok(Self { catalog, signing, spare, announce_deadline: announce::ANNOUNCE_DEADLINE })
+        let catalog = Catalog::connect(kafka, &keys.with(signing.public())).await?;
+        connect::validate(kafka)?;
+        Ok(Self { catalog, signing, announce_deadline: announce::ANNOUNCE_DEADLINE })
     }
 
     /// Sets how long an announcement is sent again, while its outcome cannot be read, before that is
@@ -82,11 +77,10 @@ impl Publisher {
         &self.catalog
     }
 
-    /// A producer that nobody used yet, so that nothing of an earlier publish is still on its way.
+    /// A producer that nobody used yet, so that nothing of an earlier publish is still on its way; and that did not rest,
+    /// since the one broker that a resting client is connected to may hang meanwhile, and cost it a timeout.
     fn producer(&self) -> Result<Producer, KafkaError> {
-        let next = Producer::new(self.catalog.kafka())?;
-        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).replace(next);
-        spare.map_or_else(|| Producer::new(self.catalog.kafka()), Ok)
+        Producer::new(self.catalog.kafka())
     }
 
     async fn check_topics(&self, model: &ModelName) -> Result<(), KafkaError> {
