@@ -229,6 +229,8 @@ fn faults_strike_one_broker_and_only_those_who_come_through_its_proxy() {
     produce(&around, &topic, 1..2).unwrap();
     through.send(BaseRecord::<(), str>::to(&topic).partition(0).payload("lost")).unwrap();
     through.flush(DEADLINE).unwrap();
+    let end = client(cluster.direct_servers()).create::<BaseConsumer>().unwrap();
+    assert_eq!(end.fetch_watermarks(&topic, 0, DEADLINE).unwrap(), (0, 2), "what was to be lost arrived");
     assert_eq!(consume(cluster.direct_servers(), &topic, 2), numbers(0..2));
     // Whoever else it is, that one answers.
     let other = cluster.brokers().into_iter().find(|broker| *broker != leader).unwrap();

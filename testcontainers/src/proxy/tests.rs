@@ -309,11 +309,23 @@ fn a_throttle_holds_each_connection_each_way() {
     let mut clients = [Client::connect(&proxy), Client::connect(&proxy)];
     clients.iter_mut().for_each(|client| client.must_be_answered(METADATA, 1));
     proxy.set(Faults { bytes_per_second: NonZeroU64::new(100_000), ..Faults::default() });
+    let fetch = |clients: &mut [Client]| {
+        let started = Instant::now();
+        clients.iter_mut().for_each(|client| client.send(METADATA, 2, 80_000));
+        clients.iter_mut().for_each(|client| client.must_get(2, 80_000));
+        started.elapsed()
+    };
+    let alone = fetch(&mut clients[..1]);
+    assert!(alone >= Duration::from_millis(600), "80 kB at 100 kB/s in {alone:?}");
+    let together = fetch(&mut clients);
+    assert!(together < alone * 8 / 5, "{alone:?} alone, {together:?} as one of two");
+
+    // Requests of 16 bytes, and answers of half of that.
     let started = Instant::now();
-    clients.iter_mut().for_each(|client| client.send(METADATA, 2, 50_000));
-    clients.iter_mut().for_each(|client| client.must_get(2, 50_000));
+    (0..10_000).for_each(|correlation| clients[0].send(METADATA, correlation, 0));
+    (0..10_000).for_each(|correlation| clients[0].must_get(correlation, 0));
     let took = started.elapsed();
-    assert!(took >= Duration::from_millis(400), "50 kB at 100 kB/s in {took:?}");
+    assert!(took >= Duration::from_millis(1_300), "160 kB of requests at 100 kB/s in {took:?}");
 }
 
 #[test]

@@ -19,9 +19,9 @@ use crate::support::{DEADLINE, linear, runtime};
 
 const MODEL: &str = "price";
 /// How often both are released together.
-const ROUNDS: u64 = 200;
+const ROUNDS: u64 = 100;
 /// So many rounds must really have been conflicts.
-const CONFLICTS: usize = 150;
+const CONFLICTS: usize = 75;
 const AUTHORS: [&str; 2] = ["ada", "grace"];
 
 const AUTHOR: &str = "STORY_AUTHOR";

@@ -8,7 +8,6 @@ mod reports;
 mod row;
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 use modelcast_testcontainers::damage::{Damage, Outcome, Said, matrix};
 use modelcast_testcontainers::hostile::{Kind, Package, Record};
@@ -41,11 +40,9 @@ fn damaged_records_are_refused_or_ignored_or_harmless_and_the_old_version_serves
     }
     assert_eq!(cells.len(), 24);
     let names: Vec<_> = cells.keys().cloned().collect();
-    let done: Mutex<BTreeMap<&str, usize>> = Mutex::default();
     let answers = Bench::new("damaged", &names).under_load(|bench| {
         std::thread::scope(|scope| {
             for (name, damages) in &cells {
-                let done = &done;
                 scope.spawn(move || {
                     let mut row = Row::new(bench, name);
                     for damage in damages {
@@ -54,19 +51,18 @@ fn damaged_records_are_refused_or_ignored_or_harmless_and_the_old_version_serves
                             Kind::Status => row.strike_status(damage),
                             _ => row.strike(damage),
                         }
-                        *done.lock().unwrap().entry(word(damage.outcome())).or_default() += 1;
                     }
                 });
             }
         });
     });
     println!("{answers} answers, each of an undamaged version; 0 panics");
-    let outcomes: Vec<_> = cells.values().flatten().map(|damage| word(damage.outcome())).collect();
-    for (word, done) in done.into_inner().unwrap() {
-        let all = outcomes.iter().filter(|outcome| **outcome == word).count();
-        println!("{done} of {all} {word}");
-        assert_eq!(done, all);
+    // Each was struck, or this had panicked.
+    let mut outcomes: BTreeMap<&str, usize> = BTreeMap::new();
+    for damage in cells.values().flatten() {
+        *outcomes.entry(word(damage.outcome())).or_default() += 1;
     }
+    outcomes.iter().for_each(|(word, count)| println!("{count} {word}"));
 }
 
 /// A copy of a record for each of its bytes, with one bit of that byte flipped.

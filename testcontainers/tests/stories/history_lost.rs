@@ -2,6 +2,8 @@
 //! `modelcast recover` brings it above what was seen. And one that only seems to have less is never taken for that.
 
 use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use modelcast::PublishError;
@@ -14,6 +16,10 @@ use modelcast::protocol::{Generation, Version, codec::Record as _, desired::Labe
 use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::json;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::support::scene::{Scene, model};
 use crate::support::topics::{append, create_anew, records};
@@ -44,6 +50,18 @@ fn of_old(generation: u64) -> Status {
         announcement_seen: None,
         warnings: Vec::new(),
         traffic: Traffic::default(),
+    }
+}
+
+/// Counts how often this thread's publisher found a report ahead of its log, which it says at level DEBUG.
+#[derive(Clone, Default)]
+struct Met(Arc<AtomicUsize>);
+
+impl<S: Subscriber> Layer<S> for Met {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let is_that = event.metadata().target() == "modelcast::publish::announce";
+        let is_that = is_that && *event.metadata().level() == Level::DEBUG;
+        self.0.fetch_add(usize::from(is_that), Relaxed);
     }
 }
 
@@ -204,6 +222,8 @@ fn a_publisher_that_races_with_the_fleet_never_takes_history_for_lost() {
     let publisher = runtime.block_on(scene.publisher());
     runtime.block_on(linear::publish(&publisher, linear::request(MODEL, 1.0)));
     let (name, looks, writer) = (model(MODEL), Cell::new(0), Writer::of(&scene));
+    let met = Met::default();
+    let listening = tracing_subscriber::registry().with(met.clone()).set_default();
     let mut before = runtime.block_on(publisher.catalog().in_force(&name)).unwrap().unwrap();
     runtime.block_on(writer.fill(30_000));
 
@@ -232,4 +252,8 @@ fn a_publisher_that_races_with_the_fleet_never_takes_history_for_lost() {
         }
     };
     runtime.block_on(async { tokio::join!(announces, looker) });
+    drop(listening);
+    let met = met.0.load(Relaxed);
+    assert!(met > 0, "no look met a report that was ahead of the log");
+    println!("{met} times a report was ahead in {LOOKS} looks");
 }

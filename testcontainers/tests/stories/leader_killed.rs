@@ -12,7 +12,7 @@ use modelcast_testcontainers::{Ability, Cluster, Faults, offers};
 use crate::support::held::{Held, committed};
 use crate::support::scene::{Scene, model};
 use crate::support::toy::{self, Process};
-use crate::support::{runtime, wait_for};
+use crate::support::{records, runtime, wait_for};
 
 const MODEL: &str = "price";
 /// On the wire half of it, in some 60 chunks.
@@ -62,6 +62,12 @@ fn a_publish_goes_on_when_its_leader_dies_and_is_committed_whole() {
     wait_for("the version to be live", || live.load());
     assert_eq!(predict(&subscriber), 6.0);
     runtime.block_on(subscriber.shutdown());
+
+    let mut chunks = records::values(&scene.kafka, &blobs(&scene));
+    let count = chunks.len();
+    chunks.sort();
+    chunks.dedup();
+    assert_eq!(chunks.len(), count, "a chunk was sent again that was there");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A slow line that breaks: a version of some MB comes in piece by piece, and is the one that was published.
 
 use std::num::NonZeroU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use modelcast::protocol::status::Phase;
 use modelcast_testcontainers::{Ability, Faults, Kafka, offers};
@@ -15,8 +15,11 @@ const MODEL: &str = "price";
 /// On the wire half of it.
 const SIZE_BYTES: usize = 6_000_000;
 const LIVE_WITHIN: Duration = Duration::from_secs(90);
+/// What a request may take, but for those on a line that proved slow.
+const REQUEST: Duration = Duration::from_secs(6);
 
-fn check(stem: &str, faults: Faults) {
+/// Gives how long the version took to be live.
+fn check(stem: &str, faults: Faults) -> Duration {
     let (runtime, kafka) = (runtime(), Kafka::builder().proxied().start().unwrap());
     let proxy = kafka.proxy().unwrap();
     let scene = Scene::at(kafka.bootstrap_servers(), &kafka.namespace(stem), &[MODEL]);
@@ -25,7 +28,7 @@ fn check(stem: &str, faults: Faults) {
     let published = committed(held.outcome(&runtime));
 
     proxy.set(faults);
-    let before = proxy.counts();
+    let (before, started) = (proxy.counts(), Instant::now());
     let subscriber = runtime.block_on(scene.subscriber("far", MODEL, toy::policy(Process::Test)));
     let live = subscriber.model(&model(MODEL)).unwrap();
     let mut most = 0;
@@ -36,7 +39,7 @@ fn check(stem: &str, faults: Faults) {
         }
         live.load()
     });
-    let counts = proxy.counts();
+    let (counts, took) = (proxy.counts(), started.elapsed());
     eprintln!(
         "{stem}: {} bytes for {}, {} connections cut",
         counts.response_bytes - before.response_bytes,
@@ -53,6 +56,7 @@ fn check(stem: &str, faults: Faults) {
     }
     proxy.heal();
     runtime.block_on(subscriber.shutdown());
+    took
 }
 
 #[test]
@@ -61,7 +65,11 @@ fn a_version_comes_in_over_a_line_that_takes_longer_than_any_request_may() {
         return;
     }
     let bytes_per_second = NonZeroU64::new(400_000);
-    check("slow", Faults { delay: Duration::from_millis(50), bytes_per_second, ..Faults::default() });
+    let took = check(
+        "slow",
+        Faults { delay: Duration::from_millis(50), bytes_per_second, ..Faults::default() },
+    );
+    assert!(took > REQUEST, "nothing was slow: {took:?}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use modelcast_protocol::{
     topic,
 };
 use serde::Serialize;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{Publisher, outcome::PublishError};
 use crate::{
@@ -135,6 +135,7 @@ impl Publisher {
         let deadline = Instant::now() + BEHIND_DEADLINE;
         while reported.is_some_and(|(reported, _)| reported > reached(&log)) && Instant::now() < deadline {
             // A status may be newer than the log that was read beside it.
+            debug!(%model, "an instance reports more than the log has, which is read again");
             log = self.catalog().log().await?;
             if reported.is_some_and(|(reported, _)| reported > reached(&log)) {
                 tokio::time::sleep(LOOK_AGAIN_AFTER).await;

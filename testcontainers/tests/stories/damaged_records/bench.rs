@@ -93,6 +93,8 @@ impl Bench {
         let log = self.app.log();
         let panics = log.lines().filter(|line| line.contains("panicked")).count();
         assert_eq!(panics, 0, "{log}");
-        self.answers.load(Relaxed)
+        let answers = self.answers.load(Relaxed);
+        assert!(answers > self.allowed().len(), "only {answers} answers: nobody was served throughout");
+        answers
     }
 }

@@ -216,7 +216,7 @@ fn a_member_that_was_frozen_past_its_time_doubles_nothing() {
 
 #[test]
 fn a_transaction_that_the_broker_ended_is_gathered_again() {
-    if !offers(&[Ability::Transactions]) {
+    if !offers(&[Ability::Transactions, Ability::Settings]) {
         return;
     }
     let count = 40_000;
