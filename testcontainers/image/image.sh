@@ -13,8 +13,6 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 target=${CARGO_TARGET_DIR:-$here/../../target}
-mkdir -p "$target"
-target=$(cd "$target" && pwd)
 
 official=apache/kafka:4.1.1
 suite=bookworm
@@ -68,8 +66,10 @@ pull_official() {
       reason="it could not be pulled: ${said:-not done after $pull_seconds s}"
   fi
   if [ -z "$reason" ]; then return 0; fi
-  printf '%s' "$reason" | tr '\n' ' ' | cut -c1-300 >"$refusal"
-  say "not $official: $(cat "$refusal")"
+  reason=$(printf '%s' "$reason" | tr '\n' ' ' | cut -c1-300)
+  say "not $official: $reason"
+  # Where the folder cannot be written, the next process asks again.
+  { mkdir -p "$target" && printf '%s' "$reason" >"$refusal"; } 2>/dev/null || true
   return 1
 }
 
@@ -80,7 +80,7 @@ choose() {
     return 0
   fi
   answers >/dev/null 2>&1 ||
-    fail "no Docker answers (DOCKER_HOST=${DOCKER_HOST:-}); \`cargo xtask test\` starts one"
+    fail "no engine answers \`$engine\` (DOCKER_HOST=${DOCKER_HOST:-})"
   say "not MODELCAST_KAFKA_IMAGE: it is not set"
   if present "$official" || pull_official; then
     say "$official"
@@ -129,6 +129,7 @@ build() {
   local tag jars=$1 work
   tag=$(local_tag)
   # Two test binaries at once: the second waits, and finds what the first has built.
+  mkdir -p "$target"
   exec 9>"$target/kafka-image.lock"
   flock 9
   if present "$tag"; then
@@ -138,7 +139,7 @@ build() {
   fi
   compgen -G "$jars/*.jar" >/dev/null || fail "no jars in $jars"
   command -v debootstrap >/dev/null || [ -x /usr/sbin/debootstrap ] ||
-    fail "building it needs \`debootstrap\`, which is missing; \`cargo xtask test\` installs it"
+    fail "building it needs \`debootstrap\` (apt-get install debootstrap); or name an image in MODELCAST_KAFKA_IMAGE"
   [ "$(id -u)" = 0 ] || fail "building it needs root, for debootstrap; or name an image in MODELCAST_KAFKA_IMAGE"
   work=$(mktemp -d /var/tmp/modelcast-kafka-image.XXXXXX)
   # The folder is known now and not at exit, when this function's variables are gone.

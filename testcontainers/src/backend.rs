@@ -20,6 +20,7 @@ use crate::error::describe;
 use crate::image::{self, ImageName};
 use crate::jars;
 use crate::java::{self, Java};
+use crate::machine::workplace;
 
 const VARIABLE: &str = "MODELCAST_TEST_KAFKA";
 const BROKER_VARIABLE: &str = "MODELCAST_BROKER";
@@ -89,8 +90,8 @@ pub enum BackendError {
         /// Why not.
         reason: String,
     },
-    /// None was asked for, and none can be had. `cargo xtask test` sets one up.
-    #[error("this machine offers no Kafka for tests, `cargo xtask test` sets one up: {reasons}")]
+    /// None was asked for, and none can be had.
+    #[error("no Kafka for tests: install Docker or Java 17, or name one in {VARIABLE}=HOST:PORT ({reasons})")]
     None {
         /// Each, with why not.
         reasons: String,
@@ -121,15 +122,24 @@ pub fn offers(abilities: &[Ability]) -> bool {
         Err(error) => panic!("{error}"),
     };
     let Some(ability) = abilities.iter().find(|ability| !backend.can_show(**ability)) else { return true };
+    skip(&format!("needs {ability}, which {backend} cannot show"));
+    false
+}
+
+/// Says `skipped: TEST WHY` on standard error, for a test that then returns.
+///
+/// # Panics
+/// Instead of saying so where the variable `CI` is set.
+#[track_caller]
+pub fn skip(why: &str) {
     // The harness names a test's thread for the test, unless it runs tests one at a time.
     let thread = std::thread::current();
     let place = Location::caller().to_string();
     let test = thread.name().filter(|name| *name != "main").unwrap_or(&place);
-    let text = format!("skipped: {test} needs {ability}, which {backend} cannot show");
+    let text = format!("skipped: {test} {why}");
     let is_ci = std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"));
     assert!(!is_ci, "{text}; CI skips nothing");
     say(&text);
-    false
 }
 
 /// What this process uses, found and said at the first call.
@@ -268,10 +278,14 @@ fn find(backend: Backend, asked: &str) -> Result<Choice, String> {
             Ok(Choice::Container(image::choose().map_err(|error| error.to_string())?))
         }
         Backend::Process => {
+            workplace::can_be_had()?;
             let java = java::find()?;
             Ok(Choice::Process { java, jars: jars::ensure().map_err(|error| describe(&error))? })
         }
-        Backend::Embedded => Ok(Choice::Embedded { program: find_broker()? }),
+        Backend::Embedded => {
+            workplace::can_be_had()?;
+            Ok(Choice::Embedded { program: find_broker()? })
+        }
         Backend::External => Ok(Choice::External { address: asked.to_owned() }),
     }
 }

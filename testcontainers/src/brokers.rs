@@ -74,13 +74,13 @@ impl Brokers {
     /// Each of [`Error`]; what was created is removed.
     pub(crate) fn start(count: usize, plan: &Plan) -> Result<Self, Error> {
         for attempt in 1.. {
-            match Self::spawn(count, plan) {
+            let started = Self::spawn(count, plan).and_then(|brokers| {
+                brokers.wait_until_in_sync(&brokers.ids())?;
+                Ok(brokers)
+            });
+            match started {
                 Err(error) if attempt < START_ATTEMPTS && error.is_port_taken() => {}
-                Err(error) => return Err(error),
-                Ok(brokers) => {
-                    brokers.wait_until_in_sync(&brokers.ids())?;
-                    return Ok(brokers);
-                }
+                started => return started,
             }
         }
         Err(Error::NoPort)

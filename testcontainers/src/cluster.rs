@@ -59,8 +59,7 @@ impl Cluster {
     /// A cluster of one's own.
     ///
     /// # Errors
-    /// [`Error::Image`], [`Error::Watchdog`], [`Error::NoPort`]: nothing was created. [`Error::Docker`],
-    /// [`Error::NotReady`]: what was created is removed.
+    /// [`Error::Backend`] where this machine offers none. The others: what was created is removed.
     pub fn start() -> Result<Self, Error> {
         Self::builder().start()
     }
@@ -121,7 +120,7 @@ impl Cluster {
     /// `broker.session.timeout.ms`, 9 s, after the one before was killed or frozen.
     ///
     /// # Errors
-    /// [`Error::NotReady`], [`Error::Docker`]; [`Error::Cannot`] where no broker runs.
+    /// [`Error::NotReady`], [`Error::Docker`], [`Error::Script`]; [`Error::Cannot`] where no broker runs.
     pub fn leader(&self, topic: &str, partition: i32) -> Result<BrokerId, Error> {
         self.brokers.leader(topic, partition)
     }
@@ -129,7 +128,7 @@ impl Cluster {
     /// Ends a broker by SIGKILL; its data and its ports stay.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`Error::Docker`], [`Error::Script`].
     pub fn kill(&self, broker: BrokerId) -> Result<(), Error> {
         self.brokers.kill(broker)
     }
@@ -137,7 +136,7 @@ impl Cluster {
     /// Freezes a broker by SIGSTOP: connections stay, nothing is answered.
     ///
     /// # Errors
-    /// [`Error::Cannot`] where it does not run; [`Error::Docker`].
+    /// [`Error::Cannot`] where it does not run; [`Error::Docker`], [`Error::Script`].
     pub fn freeze(&self, broker: BrokerId) -> Result<(), Error> {
         self.brokers.freeze(broker)
     }
@@ -145,7 +144,7 @@ impl Cluster {
     /// Ends a [`freeze`](Self::freeze), and does not wait.
     ///
     /// # Errors
-    /// [`Error::Cannot`] where it does not run; [`Error::Docker`].
+    /// [`Error::Cannot`] where it does not run; [`Error::Docker`], [`Error::Script`].
     pub fn thaw(&self, broker: BrokerId) -> Result<(), Error> {
         self.brokers.thaw(broker)
     }
@@ -154,7 +153,7 @@ impl Cluster {
     /// is killed after half a minute.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`Error::Docker`], [`Error::Script`].
     pub fn stop(&self, broker: BrokerId) -> Result<(), Error> {
         self.brokers.terminate(broker)
     }
@@ -163,7 +162,7 @@ impl Cluster {
     /// another; with fewer than two, where nothing can be waited for, it returns at once.
     ///
     /// # Errors
-    /// [`Error::NotReady`], [`Error::Docker`].
+    /// [`Error::NotReady`], [`Error::Docker`], [`Error::Script`].
     pub fn restart(&self, broker: BrokerId) -> Result<(), Error> {
         self.brokers.start_again(broker)?;
         let running = self.brokers.running()?;
@@ -173,7 +172,7 @@ impl Cluster {
     /// Waits until all three are in the cluster, and in sync for every partition.
     ///
     /// # Errors
-    /// [`Error::NotReady`], in a second where one does not run; [`Error::Docker`].
+    /// [`Error::NotReady`], in a second where one does not run; [`Error::Docker`], [`Error::Script`].
     pub fn wait_until_in_sync(&self) -> Result<(), Error> {
         self.brokers.wait_until_in_sync(&self.ids)
     }
@@ -181,7 +180,7 @@ impl Cluster {
     /// Fills a broker's disk to the last byte. It ends when it next has to write.
     ///
     /// # Errors
-    /// [`Error::Cannot`] where a broker's disk is that of this machine; [`Error::Docker`].
+    /// [`Error::Cannot`] where a broker's disk is that of this machine; [`Error::Docker`], [`Error::Script`].
     pub fn fill_disk(&self, broker: BrokerId) -> Result<(), Error> {
         self.brokers.fill_disk(broker)
     }
@@ -190,7 +189,7 @@ impl Cluster {
     /// [started](Self::restart).
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`Error::Docker`], [`Error::Script`].
     pub fn free_disk(&self, broker: BrokerId) -> Result<(), Error> {
         self.brokers.free_disk(broker)
     }
@@ -207,7 +206,7 @@ impl Cluster {
     /// All that a broker has said.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`Error::Docker`], [`Error::Script`].
     pub fn log(&self, broker: BrokerId) -> Result<String, Error> {
         self.brokers.log(broker)
     }
@@ -215,7 +214,7 @@ impl Cluster {
     /// Ends all faults: proxies pass everything, disks are free, all brokers run and are in sync.
     ///
     /// # Errors
-    /// [`Error::NotReady`], [`Error::Docker`].
+    /// [`Error::NotReady`], [`Error::Docker`], [`Error::Script`].
     pub fn heal(&self) -> Result<(), Error> {
         self.brokers.proxies().iter().for_each(Proxy::heal);
         for broker in self.ids {
@@ -240,8 +239,8 @@ impl ClusterBuilder {
     /// Starts it, and waits until all three answer.
     ///
     /// # Errors
-    /// [`Error::Image`], [`Error::Watchdog`], [`Error::NoPort`]: nothing was created. The others: what was created is
-    /// removed; [`Error::Script`] where Kafka's tool refuses a setting.
+    /// [`Error::Backend`] where this machine offers none. The others: what was created is removed; [`Error::Script`]
+    /// where Kafka's tool refuses a setting, [`Error::Cannot`] where the backend cannot show what is asked for.
     pub fn start(mut self) -> Result<Cluster, Error> {
         self.plan.proxied = true;
         let brokers = Brokers::start(BROKERS, &self.plan)?;

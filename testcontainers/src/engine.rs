@@ -1,11 +1,15 @@
 //! The command of the container engine: `docker`, or `podman` where that is the only one.
 //!
 //! For what the crate testcontainers cannot do: outlive this process, and look for what others left behind. That crate
-//! speaks to the socket that `DOCKER_HOST` names, so the command is sent to the same one.
+//! speaks to the socket that `DOCKER_HOST` names, so the command is sent to the same one, and both have to answer.
 
 use std::ffi::OsString;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+
+use testcontainers::core::client::docker_client_instance;
+
+use crate::blocking::on_runtime;
 
 /// The program's name.
 pub(crate) fn name() -> &'static str {
@@ -34,8 +38,24 @@ pub(crate) fn environment() -> Option<(&'static str, OsString)> {
     std::env::var_os("DOCKER_HOST").filter(|_| name() == "podman").map(|host| ("CONTAINER_HOST", host))
 }
 
-/// Whether an engine answers, here or where `DOCKER_HOST` says; if not, why.
+/// Whether an engine answers its command and the crate testcontainers, here or where `DOCKER_HOST` says; if not, why.
 pub(crate) fn answers() -> Result<(), String> {
+    answers_command()?;
+    // The command may find its engine by a context, or be one itself, as Podman is: the crate knows but the socket.
+    let answer: Result<_, String> = on_runtime(async {
+        let docker = docker_client_instance().await.map_err(|error| error.to_string())?;
+        docker.ping().await.map_err(|error| error.to_string())
+    });
+    answer.map(drop).map_err(|error| {
+        format!(
+            "`{}` finds an engine, but nothing answers at its socket ({error}): say where that is, as in \
+             DOCKER_HOST=unix:///run/user/1000/podman/podman.sock after `systemctl --user start podman.socket`",
+            name()
+        )
+    })
+}
+
+fn answers_command() -> Result<(), String> {
     // Podman without a service has no server, and `podman info` asks itself.
     let args: &[&str] =
         if name() == "podman" { &["info"] } else { &["version", "--format", "{{.Server.Version}}"] };

@@ -10,7 +10,7 @@ use crate::backend::BackendError;
 /// What went wrong, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No image could be chosen, pulled or built. Run `cargo xtask test`, which does the set-up.
+    /// No image could be chosen, pulled or built. `MODELCAST_KAFKA_IMAGE` names one.
     #[error("{0}")]
     Image(String),
     /// This machine offers no Kafka for tests, or not the one that was asked for.
@@ -90,9 +90,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether somebody took a port between our look and Docker's; other ports may be free.
+    /// Whether somebody took a port between our look and Docker's or Kafka's; other ports may be free.
     pub(crate) fn is_port_taken(&self) -> bool {
-        let text = describe(self);
+        let text = describe(self).to_lowercase();
         ["port is already allocated", "address already in use"].iter().any(|cause| text.contains(cause))
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct ImageName {
 pub(crate) enum ImageError {
     #[error("cannot run {SCRIPT}: {0}")]
     Script(String),
-    #[error("no Kafka image: {SCRIPT} says why, above; `cargo xtask test` does all the set-up")]
+    #[error("no Kafka image: {SCRIPT} says why, above; MODELCAST_KAFKA_IMAGE names one")]
     None,
     #[error("no Kafka image, and no jars to build one of: {0}")]
     Jars(String),

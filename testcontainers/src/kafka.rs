@@ -63,8 +63,7 @@ impl Kafka {
     /// A Kafka of one's own, for tests that stop, restart or pause it.
     ///
     /// # Errors
-    /// [`Error::Image`], [`Error::Watchdog`], [`Error::NoPort`]: nothing was created. [`Error::Docker`],
-    /// [`Error::NotReady`]: what was created is removed.
+    /// [`Error::Backend`] where this machine offers none. The others: what was created is removed.
     pub fn start() -> Result<Self, Error> {
         Self::builder().start()
     }
@@ -116,7 +115,7 @@ impl Kafka {
     /// Stops Kafka in an orderly way; its data and its port stay.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`Error::Cannot`] where it is somebody else's; [`Error::Docker`], [`Error::Script`].
     pub fn stop(&self) -> Result<(), Error> {
         self.ours("stop Kafka")?.terminate(self.id)
     }
@@ -124,7 +123,7 @@ impl Kafka {
     /// Ends it by SIGKILL; its data and its port stay.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`Error::Cannot`] where it is somebody else's; [`Error::Docker`], [`Error::Script`].
     pub fn kill(&self) -> Result<(), Error> {
         self.ours("kill Kafka")?.kill(self.id)
     }
@@ -132,7 +131,7 @@ impl Kafka {
     /// Starts it again at the same address with the same data, and waits until it answers.
     ///
     /// # Errors
-    /// [`Error::Docker`], [`Error::NotReady`].
+    /// [`Error::Cannot`] where it is somebody else's; [`Error::Docker`], [`Error::Script`], [`Error::NotReady`].
     pub fn start_again(&self) -> Result<(), Error> {
         self.ours("start Kafka")?.start_again(self.id)?;
         self.ours("wait for Kafka")?.wait_until_in_sync(&[self.id])
@@ -141,7 +140,7 @@ impl Kafka {
     /// Freezes it by SIGSTOP: connections stay, nothing is answered.
     ///
     /// # Errors
-    /// [`Error::Cannot`] where it does not run; [`Error::Docker`].
+    /// [`Error::Cannot`] where it does not run or is somebody else's; [`Error::Docker`], [`Error::Script`].
     pub fn pause(&self) -> Result<(), Error> {
         self.ours("freeze Kafka")?.freeze(self.id)
     }
@@ -149,7 +148,7 @@ impl Kafka {
     /// Ends a [`pause`](Self::pause), and waits until it answers.
     ///
     /// # Errors
-    /// [`Error::Cannot`] where it does not run; [`Error::Docker`], [`Error::NotReady`].
+    /// [`Error::Cannot`] where it does not run or is somebody else's; [`Error::Docker`], [`Error::Script`], [`Error::NotReady`].
     pub fn unpause(&self) -> Result<(), Error> {
         self.ours("thaw Kafka")?.thaw(self.id)?;
         self.ours("wait for Kafka")?.wait_until_in_sync(&[self.id])
@@ -166,7 +165,7 @@ impl Kafka {
     /// All that the broker has said.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`Error::Cannot`] where it is somebody else's; [`Error::Docker`], [`Error::Script`].
     pub fn log(&self) -> Result<String, Error> {
         self.ours("read the log")?.log(self.id)
     }
@@ -175,7 +174,8 @@ impl Kafka {
     /// [`direct_servers`](Self::direct_servers) is the broker's address there too.
     ///
     /// # Errors
-    /// [`Error::Script`] where the tool failed; [`Error::Docker`].
+    /// [`Error::Script`] where the tool failed; [`Error::Cannot`] where Kafka is somebody else's;
+    /// [`Error::Docker`].
     pub fn run_tool(&self, class: &str, arguments: &[&str]) -> Result<String, Error> {
         self.ours("run a tool of Kafka")?.run_tool(class, arguments)
     }
@@ -226,8 +226,8 @@ impl KafkaBuilder {
     /// Starts it, and waits until it answers.
     ///
     /// # Errors
-    /// [`Error::Image`], [`Error::Watchdog`], [`Error::NoPort`]: nothing was created. The others: what was created is
-    /// removed; [`Error::Script`] where Kafka's tool refuses a setting.
+    /// [`Error::Backend`] where this machine offers none. The others: what was created is removed; [`Error::Script`]
+    /// where Kafka's tool refuses a setting, [`Error::Cannot`] where the backend cannot show what is asked for.
     pub fn start(self) -> Result<Kafka, Error> {
         if let Choice::External { address } = backend::choose()? {
             self.plan.must_be_possible(Backend::External, 1)?;

@@ -25,7 +25,19 @@
 #![doc = include_str!("../tests/users_test.rs")]
 #![doc = "```"]
 //! In `Cargo.toml`: `modelcast = { git = "…" }`, and under `[dev-dependencies]` the same for
-//! `modelcast-testcontainers`.
+//! `modelcast-testcontainers`, and `tokio` with `macros` and `rt-multi-thread` for `#[tokio::test]`. The build compiles
+//! librdkafka: it needs a C and C++ compiler, `make`, and OpenSSL's headers.
+//!
+//! # Where the Kafka comes from
+//! The first of these that the machine can offer, or the one that `MODELCAST_TEST_KAFKA` names; standard error says
+//! which, and why not the ones before.
+//!
+//! | `MODELCAST_TEST_KAFKA` | what it needs |
+//! |---|---|
+//! | `container` | Docker, or Podman with its socket in `DOCKER_HOST`; the image that `MODELCAST_KAFKA_IMAGE` names, or `apache/kafka`, pulled, or as root on Debian one that is built |
+//! | `process` | Linux and Java 17, in `JAVA_HOME` or on the `PATH`; fetches 56 MB once, from `MODELCAST_MAVEN_REPOSITORY` or Maven Central, into `MODELCAST_CACHE` or `~/.cache/modelcast` |
+//! | `embedded` | Linux and `modelcast-broker`, in `MODELCAST_BROKER` or on the `PATH` |
+//! | `HOST:PORT` | a Kafka for tests alone |
 
 mod backend;
 mod blocking;
@@ -56,7 +68,7 @@ mod topology;
 mod wait;
 mod watchdog;
 
-pub use backend::{Ability, Backend, BackendError, offers};
+pub use backend::{Ability, Backend, BackendError, offers, skip};
 pub use cluster::{Cluster, ClusterBuilder, ClusterGuard};
 pub use error::Error;
 pub use fleet::{Fleet, FleetError};

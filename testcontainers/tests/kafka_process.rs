@@ -17,6 +17,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use modelcast_testcontainers::skip;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
@@ -57,8 +58,7 @@ impl Holder {
         let error = std::io::read_to_string(process.stderr.take().unwrap()).unwrap();
         process.wait().unwrap();
         assert!(error.contains("cannot offer"), "{error}");
-        assert!(std::env::var_os("CI").is_none(), "{error}");
-        eprintln!("skipped: {error}");
+        skip(&format!("has no Kafka: {error}"));
         None
     }
 

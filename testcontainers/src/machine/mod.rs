@@ -10,7 +10,7 @@
 
 mod container;
 mod local;
-mod workplace;
+pub(crate) mod workplace;
 
 pub(crate) use container::Container;
 pub(crate) use local::Local;

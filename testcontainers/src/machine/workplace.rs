@@ -33,6 +33,14 @@ done
 rm -rf "$1"
 "#;
 
+/// Whether this machine can have one; if not, why.
+pub(crate) fn can_be_had() -> Result<(), &'static str> {
+    match Path::new("/proc/self/cmdline").exists() {
+        true => Ok(()),
+        false => Err("processes are watched over through /proc, which is not here"),
+    }
+}
+
 /// The folder. Dropping it ends what runs in it and removes it.
 #[derive(Debug)]
 pub(crate) struct Workplace {
@@ -44,9 +52,7 @@ impl Workplace {
     /// A new one below the folder for temporary files, which `TMPDIR` names.
     pub(crate) fn create() -> io::Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        if !Path::new("/proc/self/cmdline").exists() {
-            return Err(io::Error::other("processes are watched over through /proc, which is not here"));
-        }
+        can_be_had().map_err(io::Error::other)?;
         let age = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder: PathBuf =

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Whether it is a container.
-pub(crate) fn is_container(machine: &str) -> bool {
+fn is_container(machine: &str) -> bool {
     !machine.is_empty() && !Path::new(machine).is_absolute()
 }
 
