@@ -8,6 +8,7 @@
 mod answers;
 mod change;
 mod convergence;
+mod decidable;
 mod generations;
 mod index;
 mod log;

@@ -3,6 +3,7 @@
 use modelcast::protocol::Generation;
 
 use super::change::is_refused;
+use super::decidable::decidable;
 use super::index::{Index, Operation};
 use crate::history::event::{Action, Event, Lost, Outcome, Refusal, Settlement};
 use crate::history::read::At;
@@ -192,12 +193,11 @@ fn refused(
     rule: Refusal,
     tally: &mut Tally,
 ) {
-    let log = index.logs.get(operation.model);
     match rule {
         Refusal::Change => {
-            let states = log.iter().flat_map(|log| &log.entries).map(|(_, record)| Some(&record.state));
-            if !states.chain([None]).any(|state| is_refused(operation.action, state)) {
-                let what = format!("{name} was refused, and was possible at every generation");
+            let states = decidable(index, name, operation);
+            if !states.into_iter().any(|state| is_refused(operation.action, state)) {
+                let what = format!("{name} was refused, and was possible whenever it can have been decided");
                 tally.broken(what, [at, operation.at]);
             }
         }

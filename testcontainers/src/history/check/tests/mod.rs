@@ -3,6 +3,7 @@
 mod changed;
 mod good;
 mod planted;
+mod refused;
 
 use self::good::{LAST, good};
 use super::check;

@@ -9,7 +9,7 @@ use crate::history::event::{Action, Announced, Answer, Ended, Event, Outcome, Re
 use crate::history::{History, Verdict};
 
 /// Plants `lie` and expects the guarantee to be found broken, with evidence.
-fn finds(guarantee: u8, what: &str, lie: impl FnOnce(&mut History)) {
+pub(super) fn finds(guarantee: u8, what: &str, lie: impl FnOnce(&mut History)) {
     let mut history = good();
     lie(&mut history);
     let report = check(&history);
@@ -18,6 +18,11 @@ fn finds(guarantee: u8, what: &str, lie: impl FnOnce(&mut History)) {
     assert!(!report.is_sound());
     let violation = &finding.violations[0];
     assert!(!violation.evidence.is_empty(), "{what}: {violation:?}");
+}
+
+/// What is found of a guarantee.
+pub(super) fn verdict(history: &History, guarantee: u8) -> Verdict {
+    check(history).findings.iter().find(|finding| finding.guarantee == guarantee).unwrap().verdict
 }
 
 /// Every event of a process; of all where there is none of that name.
@@ -73,7 +78,7 @@ fn statuses<'a>(
     })
 }
 
-fn ended<'a>(history: &'a mut History, operation: &str) -> &'a mut Ended {
+pub(super) fn ended<'a>(history: &'a mut History, operation: &str) -> &'a mut Ended {
     let lines = history.processes.iter_mut().flat_map(|process| &mut process.lines);
     let mut ended = lines.filter_map(|line| match &mut line.event {
         Event::Ended(ended) => Some(ended),
