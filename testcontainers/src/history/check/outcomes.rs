@@ -9,7 +9,7 @@ use crate::history::event::{Action, Event, Lost, Outcome, Refusal, Settlement};
 use crate::history::read::At;
 use crate::history::report::{Finding, Tally};
 
-/// Every commit is in the log, and every version that is still named reads back whole.
+/// Every commit is in the log, every record of that verifies, and every version that is still named reads back whole.
 pub(super) fn durable(index: &Index<'_>) -> Finding {
     let mut tally = Tally::new(4, "what was committed survives");
     for (name, operation) in &index.operations {
@@ -25,11 +25,19 @@ pub(super) fn durable(index: &Index<'_>) -> Finding {
         }
     }
     for (at, line) in index.history.events() {
-        if let Event::ReadBack { model, version, error, .. } = &line.event {
-            tally.checked();
-            if let Some(error) = error {
-                tally.broken(format!("version {version} of {model} does not read back: {error}"), [at]);
+        match &line.event {
+            Event::ReadBack { model, version, error, .. } => {
+                tally.checked();
+                if let Some(error) = error {
+                    tally.broken(format!("version {version} of {model} does not read back: {error}"), [at]);
+                }
             }
+            // Everybody signs, and no fault writes: somebody's announcement was there, and is not now.
+            Event::NotVerified { offset, cause } => {
+                tally.checked();
+                tally.broken(format!("the announcement at offset {offset} does not verify: {cause}"), [at]);
+            }
+            _ => {}
         }
     }
     tally.finding()

@@ -20,6 +20,7 @@ fn a_good_history_holds_every_guarantee() {
     assert_eq!((counts.publishes, counts.changes, counts.committed), (8, 12, 14), "{counts}");
     assert_eq!((counts.unchanged, counts.unknown, counts.refused, counts.unavailable), (1, 1, 1, 1));
     assert_eq!((counts.conflicts, counts.unfinished, counts.generations), (1, 2, LAST));
+    assert_eq!(counts.unverified, 0);
     assert_eq!((counts.swaps, counts.faults["kill-broker"]), (21, 1));
 }
 

@@ -118,6 +118,11 @@ fn a_commit_that_did_not_survive_is_found() {
         drop_events(history, |event| matches!(event, Event::Announced(of) if of.generation.get() >= 5));
     });
     finds(4, "another in the place of a commit", |history| record(history, 3).digest = Digest::of(b"other"));
+    finds(4, "an announcement that does not verify", |history| {
+        let torn = Event::NotVerified { offset: 3, cause: "its signature does not verify".into() };
+        *events(history, "reader").find(|event| matches!(event, Event::Expected { .. })).unwrap() = torn;
+        assert_eq!(check(history).counts.unverified, 1);
+    });
     finds(4, "a version that does not read back", |history| {
         for event in events(history, "reader") {
             if let Event::ReadBack { error, .. } = event {
