@@ -15,7 +15,7 @@ fn a_good_history_holds_every_guarantee() {
     for finding in &report.findings {
         assert_eq!(finding.verdict, Verdict::Held, "{report}");
     }
-    assert!(report.is_sound());
+    assert!(report.held());
     let counts = &report.counts;
     assert_eq!((counts.publishes, counts.changes, counts.committed), (8, 12, 14), "{counts}");
     assert_eq!((counts.unchanged, counts.unknown, counts.refused, counts.unavailable), (1, 1, 1, 1));
@@ -46,8 +46,8 @@ fn a_history_reads_back_as_it_was_written() {
 #[test]
 fn a_guarantee_that_nothing_was_said_of_is_not_called_held() {
     let report = check(&History::default());
-    assert_eq!(report.unchecked().count(), report.findings.len());
     assert!(report.findings.iter().all(|finding| finding.verdict == Verdict::NothingToCheck), "{report}");
+    assert!(!report.held());
     let mut nobody_decides = good();
     for process in &mut nobody_decides.processes {
         process.lines.iter_mut().for_each(|line| {
