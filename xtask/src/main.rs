@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     let outcome = match Task::parse() {
         Task::Demo(args) => demo::run(args),
         Task::Test(args) => test::run(args),
-        Task::Faults(args) => faults::run(args),
+        Task::Faults(args) => Ok(faults::run(&args)),
         Task::Ci(args) => ci::run(args).map(|()| ExitCode::SUCCESS),
         Task::Tidy(args) => tidy::run(args).map(|()| ExitCode::SUCCESS),
         Task::Broker(args) => broker::run(args).map(|()| ExitCode::SUCCESS),

@@ -1,6 +1,7 @@
 //! Checks the history in a folder: `cargo run -p modelcast-testcontainers --bin check-history -- FOLDER`.
 //!
-//! Ends with 0 when nothing contradicts a guarantee, 1 when something does, 2 when there is no whole history.
+//! Ends with 0 when every guarantee held, 1 when something contradicts one or nothing was there to check it by, 2 when
+//! there is no whole history.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -36,5 +37,26 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         write!(out, "{report}").context("cannot print")?;
     }
-    Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.held() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[cfg(test)]
+mod tests {
+    use modelcast_testcontainers::history::{Event, Recorder};
+
+    use super::*;
+
+    #[test]
+    fn a_history_that_says_nothing_of_a_guarantee_does_not_pass() {
+        let folder = tempfile::tempdir().unwrap();
+        Recorder::create(folder.path(), "conductor.1").unwrap().record(Event::Healed).unwrap();
+        let args = Args { folder: folder.path().to_owned(), json: true };
+        assert_eq!(run(&args).unwrap(), ExitCode::FAILURE);
+    }
+
+    #[test]
+    fn no_history_is_no_verdict() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(run(&Args { folder: folder.path().to_owned(), json: true }).is_err());
+    }
 }

@@ -15,7 +15,7 @@ use super::table::Table;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Line {
-    /// Who writes; the file's name without `.jsonl`.
+    /// Who writes, as `pub-1.2` for the second process named pub-1; the file's name without `.jsonl`.
     pub process: String,
     /// Counts the lines of the process, from 1 and without gaps.
     pub sequence: u64,

@@ -93,6 +93,8 @@ pub struct Counts {
     pub unfinished: u64,
     /// Announcements that took force.
     pub generations: u64,
+    /// Records of the announcements that do not verify: torn, damaged, or of nobody's.
+    pub unverified: u64,
     /// Versions swapped in, by all subscribers.
     pub swaps: u64,
     /// Requests answered.
@@ -104,15 +106,10 @@ pub struct Counts {
 }
 
 impl Report {
-    /// Whether nothing contradicts any guarantee.
+    /// Whether every guarantee held. One of which the history says nothing did not.
     #[must_use]
-    pub fn is_sound(&self) -> bool {
-        self.findings.iter().all(|finding| finding.verdict != Verdict::Broken)
-    }
-
-    /// The guarantees about which the history says nothing.
-    pub fn unchecked(&self) -> impl Iterator<Item = &Finding> {
-        self.findings.iter().filter(|finding| finding.verdict == Verdict::NothingToCheck)
+    pub fn held(&self) -> bool {
+        self.findings.iter().all(|finding| finding.verdict == Verdict::Held)
     }
 }
 
@@ -174,8 +171,8 @@ impl fmt::Display for Verdict {
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { processes, publishes, changes, committed, unchanged, conflicts, unknown, .. } = self;
-        let Self { refused, unavailable, unfinished, generations, swaps, requests, statuses, faults, .. } =
-            self;
+        let Self { refused, unavailable, unfinished, generations, unverified, .. } = self;
+        let Self { swaps, requests, statuses, faults, .. } = self;
         writeln!(f, "{publishes} publishes and {changes} other changes by {processes} processes:")?;
         writeln!(
             f,
@@ -184,7 +181,8 @@ impl fmt::Display for Counts {
         )?;
         writeln!(
             f,
-            "  {generations} generations, {swaps} swaps, {requests} requests, {statuses} status records"
+            "  {generations} generations, {unverified} announcements that do not verify; {swaps} swaps, {requests} requests, \
+             {statuses} status records"
         )?;
         let faults: Vec<_> = faults.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
         write!(f, "  faults: {}", if faults.is_empty() { "none".to_owned() } else { faults.join(", ") })

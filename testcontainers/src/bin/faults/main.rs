@@ -5,7 +5,7 @@
 //! Does not judge by itself, and measures nothing.
 //!
 //! # Invariants
-//! * The seed decides which faults come in which order, and what publishers do; it is printed first.
+//! * The seed decides which faults come in which order, and the random numbers of the publishers; it is printed first.
 //! * Never more than one broker is down at once, except by the rare fault that takes all.
 //! * Every process it started has ended when it ends, however it ends.
 

@@ -1,5 +1,7 @@
 //! Guarantees 1 and 14: an answer is all of one version, and of the version that the instance should run.
 
+use modelcast::protocol::resolve::Role;
+
 use super::index::Index;
 use super::wanted::wanted;
 use crate::history::event::{Answer, Event};
@@ -49,7 +51,8 @@ fn announced(index: &Index<'_>, at: At<'_>, answer: &Answer, tally: &mut Tally) 
     }
 }
 
-/// Whatever an instance serves at a generation is what that generation wants of it: its pin, if it has one.
+/// Whatever an instance serves at a generation is what that generation wants of it. Only what a pin or a cohort decides
+/// counts as checked: where everybody runs the champion, nobody won over it.
 pub(super) fn operators_win(index: &Index<'_>) -> Finding {
     let mut tally = Tally::new(14, "pin over challenger over champion, on every instance");
     for (instance, boots) in &index.instances {
@@ -71,8 +74,8 @@ pub(super) fn operators_win(index: &Index<'_>) -> Finding {
                     continue;
                 };
                 let wanted = wanted(model, &record.state, instance, boot.labels);
-                let Some((entry, pinned)) = wanted else { continue };
-                if pinned {
+                let Some((entry, role)) = wanted else { continue };
+                if role != Role::Champion {
                     tally.checked();
                 }
                 if entry.version != version {

@@ -17,6 +17,8 @@ pub(super) struct Index<'a> {
     pub(super) operations: BTreeMap<&'a str, Operation<'a>>,
     /// What publishers were about to send, by the artifact's digest.
     pub(super) artifacts: BTreeMap<Digest, (At<'a>, Table)>,
+    /// All processes, in the order in which they began, by the name that they have one after the other.
+    processes: BTreeMap<&'a str, Vec<&'a Process>>,
     /// The processes of each instance, in the order in which they began.
     pub(super) instances: BTreeMap<&'a InstanceName, Vec<Boot<'a>>>,
     /// The status records of each instance of each model, in log order.
@@ -36,6 +38,7 @@ pub(super) struct Log<'a> {
 /// Something that a publisher did.
 pub(super) struct Operation<'a> {
     pub(super) at: At<'a>,
+    pub(super) process: &'a str,
     pub(super) began_us: u64,
     pub(super) model: &'a ModelName,
     pub(super) action: &'a Action,
@@ -60,15 +63,19 @@ impl<'a> Index<'a> {
             logs: BTreeMap::new(),
             operations: BTreeMap::new(),
             artifacts: BTreeMap::new(),
+            processes: BTreeMap::new(),
             instances: BTreeMap::new(),
             statuses: BTreeMap::new(),
         };
         for process in &history.processes {
+            index.processes.entry(name(&process.name)).or_default().push(process);
             let Some(started) = process.started() else { continue };
             let Some(instance) = &started.instance else { continue };
             let boot = Boot { boot: started.boot, labels: &started.labels, process };
             index.instances.entry(instance).or_default().push(boot);
         }
+        let boot = |process: &&Process| process.started().map(|started| started.boot);
+        index.processes.values_mut().for_each(|processes| processes.sort_by_key(boot));
         index.instances.values_mut().for_each(|boots| boots.sort_by_key(|boot| boot.boot));
         for (at, line) in history.events() {
             index.take(at, line);
@@ -84,6 +91,7 @@ impl<'a> Index<'a> {
                 }
                 let operation_of = Operation {
                     at,
+                    process: &line.process,
                     began_us: line.mono_us,
                     model,
                     action,
@@ -129,11 +137,21 @@ impl<'a> Index<'a> {
         self.logs.get(model)?.at(generation)
     }
 
+    /// The processes of the name that a process has, in the order in which they began.
+    pub(super) fn processes_of(&self, process: &str) -> &[&'a Process] {
+        self.processes.get(name(process)).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// The process that a status record is of.
     pub(super) fn boot_of(&self, status: &Status) -> Option<&Boot<'a>> {
         let boot: u64 = status.labels.get("boot")?.parse().ok()?;
         self.instances.get(&status.instance)?.iter().find(|of| of.boot == boot)
     }
+}
+
+/// The name that a process has in common with those before and after it.
+fn name(process: &str) -> &str {
+    process.rsplit_once('.').map_or(process, |(name, _)| name)
 }
 
 impl<'a> Log<'a> {

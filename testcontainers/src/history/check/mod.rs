@@ -8,6 +8,7 @@
 mod answers;
 mod change;
 mod convergence;
+mod decidable;
 mod generations;
 mod index;
 mod log;
@@ -72,6 +73,7 @@ fn count(index: &Index<'_>) -> Counts {
             match &line.event {
                 Event::Answer(_) => counts.requests += 1,
                 Event::Seen(seen) => swaps = swaps.max(seen.swaps),
+                Event::NotVerified { .. } => counts.unverified += 1,
                 Event::Fault { kind, .. } => *counts.faults.entry(kind.clone()).or_default() += 1,
                 _ => {}
             }

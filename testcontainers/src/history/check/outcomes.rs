@@ -3,12 +3,13 @@
 use modelcast::protocol::Generation;
 
 use super::change::is_refused;
+use super::decidable::decidable;
 use super::index::{Index, Operation};
 use crate::history::event::{Action, Event, Lost, Outcome, Refusal, Settlement};
 use crate::history::read::At;
 use crate::history::report::{Finding, Tally};
 
-/// Every commit is in the log, and every version that is still named reads back whole.
+/// Every commit is in the log, every record of that verifies, and every version that is still named reads back whole.
 pub(super) fn durable(index: &Index<'_>) -> Finding {
     let mut tally = Tally::new(4, "what was committed survives");
     for (name, operation) in &index.operations {
@@ -24,11 +25,19 @@ pub(super) fn durable(index: &Index<'_>) -> Finding {
         }
     }
     for (at, line) in index.history.events() {
-        if let Event::ReadBack { model, version, error, .. } = &line.event {
-            tally.checked();
-            if let Some(error) = error {
-                tally.broken(format!("version {version} of {model} does not read back: {error}"), [at]);
+        match &line.event {
+            Event::ReadBack { model, version, error, .. } => {
+                tally.checked();
+                if let Some(error) = error {
+                    tally.broken(format!("version {version} of {model} does not read back: {error}"), [at]);
+                }
             }
+            // Everybody signs, and no fault writes: somebody's announcement was there, and is not now.
+            Event::NotVerified { offset, cause } => {
+                tally.checked();
+                tally.broken(format!("the announcement at offset {offset} does not verify: {cause}"), [at]);
+            }
+            _ => {}
         }
     }
     tally.finding()
@@ -192,12 +201,11 @@ fn refused(
     rule: Refusal,
     tally: &mut Tally,
 ) {
-    let log = index.logs.get(operation.model);
     match rule {
         Refusal::Change => {
-            let states = log.iter().flat_map(|log| &log.entries).map(|(_, record)| Some(&record.state));
-            if !states.chain([None]).any(|state| is_refused(operation.action, state)) {
-                let what = format!("{name} was refused, and was possible at every generation");
+            let states = decidable(index, name, operation);
+            if !states.into_iter().any(|state| is_refused(operation.action, state)) {
+                let what = format!("{name} was refused, and was possible whenever it can have been decided");
                 tally.broken(what, [at, operation.at]);
             }
         }

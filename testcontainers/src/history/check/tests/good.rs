@@ -1,11 +1,15 @@
-//! A small history in which everything is right: six generations, two publishers, two instances, one restart.
+//! A small history in which everything is right: fifteen generations with every action, two publishers, two instances,
+//! one restart.
+//!
+//! What an action makes of a state, and what that wants of an instance, are the product's own words here: where the
+//! checker states a rule otherwise, this history is no good one any more.
 
 use modelcast::protocol::change::{Change, LeftVersion, NewRole, NewVersion};
-use modelcast::protocol::desired::{DesiredState, Labels, PinTarget, Stamp};
+use modelcast::protocol::desired::{Cohort, DesiredState, Labels, PinTarget, Stamp};
+use modelcast::protocol::resolve::{Identity, resolve};
 use modelcast::protocol::status::{Phase, Served, Status, StatusVersion, Traffic};
 use modelcast::protocol::{Digest, Generation, InstanceName, ModelName, Version};
 
-use crate::history::check::wanted::wanted;
 use crate::history::event::{
     Action, Announced, Answer, Ended, Event, Line, Lost, Outcome, Refusal, Reported, Seen, Settlement,
     Started,
@@ -14,6 +18,10 @@ use crate::history::read::{History, Process};
 use crate::history::table::Table;
 
 pub(super) const PATIENCE_MS: u64 = 60_000;
+/// The generation at which everything ends.
+pub(super) const LAST: u64 = 15;
+/// The cohort of everybody.
+const ALL: u16 = 10_000;
 
 pub(super) fn model() -> ModelName {
     "price".parse().unwrap()
@@ -40,8 +48,60 @@ fn manifest(seed: u64) -> Digest {
     Digest::of(&[u8::try_from(seed).unwrap(), 77])
 }
 
-fn publish(seed: u64) -> Action {
+pub(super) fn publish(seed: u64) -> Action {
     Action::Publish { table: table(seed), artifact: artifact(seed), cohort: None }
+}
+
+/// Publishes for everybody to try.
+fn challenge(seed: u64) -> Action {
+    Action::Publish { table: table(seed), artifact: artifact(seed), cohort: Some(ALL) }
+}
+
+pub(super) fn pin(target: PinTarget, number: u64) -> Action {
+    Action::Pin { target, version: version(number) }
+}
+
+pub(super) fn unpin(target: PinTarget) -> Action {
+    Action::Unpin { target }
+}
+
+pub(super) fn quarantine(number: u64, instead: Option<u64>) -> Action {
+    Action::Quarantine { version: version(number), instead: instead.map(version) }
+}
+
+/// One instance.
+pub(super) fn only(number: u64) -> PinTarget {
+    PinTarget::Instance(instance(number))
+}
+
+/// The first instance, by its label.
+fn zone_a() -> PinTarget {
+    PinTarget::Label("zone".into(), "a".into())
+}
+
+fn labels(number: u64, boot: &str) -> Labels {
+    let zone = if number == 1 { "a" } else { "b" };
+    [("boot".to_owned(), boot.to_owned()), ("zone".to_owned(), zone.to_owned())].into()
+}
+
+fn change(action: &Action) -> Change {
+    match action.clone() {
+        Action::Publish { table, artifact, cohort } => Change::Publish(NewVersion {
+            manifest: manifest(table.seed),
+            manifest_offset: 0,
+            artifact,
+            inline_manifest: None,
+            inline_artifact: None,
+            role: cohort.map_or(NewRole::Champion, |basis_points| {
+                NewRole::Challenger(Cohort { basis_points, labels: Labels::new() })
+            }),
+        }),
+        Action::Rollback => Change::Rollback { to: None, left: LeftVersion::Quarantine },
+        Action::Pin { target, version } => Change::Pin { target, version },
+        Action::Unpin { target } => Change::Unpin { target },
+        Action::Quarantine { version, instead } => Change::Quarantine { version, instead },
+        Action::Release { version } => Change::Release { version },
+    }
 }
 
 /// Writes the history.
@@ -73,11 +133,9 @@ impl Scribe {
         lines.push(Line { process, sequence, mono_us, wall_ms, event });
     }
 
-    fn start(&mut self, process: &str, instance: Option<InstanceName>, boot: u64) {
-        let mut labels = Labels::new();
-        if instance.is_some() {
-            labels.insert("boot".into(), boot.to_string());
-        }
+    fn start(&mut self, process: &str, number: Option<u64>, boot: u64) {
+        let labels = number.map(|number| labels(number, &boot.to_string())).unwrap_or_default();
+        let instance = number.map(instance);
         self.write(process, Event::Started(Started { instance, labels, boot }));
     }
 
@@ -106,19 +164,7 @@ impl Scribe {
     fn take_force(&mut self, operation: &str, action: &Action) -> Outcome {
         let (author, _) = operation.split_once('.').unwrap();
         let stamp = Stamp { author: author.into(), reason: operation.into(), at_unix_ms: 0 };
-        let change = match action {
-            Action::Publish { table, artifact, .. } => Change::Publish(NewVersion {
-                manifest: manifest(table.seed),
-                manifest_offset: 0,
-                artifact: *artifact,
-                inline_manifest: None,
-                inline_artifact: None,
-                role: NewRole::Champion,
-            }),
-            Action::Rollback => Change::Rollback { to: None, left: LeftVersion::Quarantine },
-            Action::Pin { target, version } => Change::Pin { target: target.clone(), version: *version },
-            other => panic!("not in this history: {other:?}"),
-        };
+        let change = change(action);
         let before = self.log.last();
         let generation = before.map_or(Generation::ZERO, |before| before.generation).next().unwrap();
         let state: DesiredState = change.apply(before.map(|before| &before.state), &stamp, [0; 16]).unwrap();
@@ -145,57 +191,96 @@ impl Scribe {
         let winner = Digest::of(b"pub-2.1/1");
         let lost = Lost { generation: Generation::new(2), announcement: winner, by: "pub-2".into() };
         self.commit("pub-1.1/2", &publish(3), vec![lost]);
-        let pin = Action::Pin { target: PinTarget::Instance(instance(1)), version: version(2) };
-        self.commit("pub-2.1/2", &pin, vec![]);
+        self.commit("pub-2.1/2", &pin(only(1), 2), vec![]);
         self.commit("pub-1.1/3", &Action::Rollback, vec![]);
 
         self.attempt("pub-1.1/4", &publish(2));
         let generation = Generation::new(5);
         let unchanged = Outcome::Unchanged { version: version(2), generation, manifest: manifest(2) };
         self.end("pub-1.1/4", unchanged, vec![]);
-        self.attempt("pub-2.1/3", &pin);
+        self.attempt("pub-2.1/3", &pin(only(1), 2));
         self.end("pub-2.1/3", Outcome::Refused { rule: Refusal::Change, cause: "so".into() }, vec![]);
-        self.attempt("pub-2.1/4", &publish(5));
+        self.attempt("pub-2.1/4", &publish(7));
         self.end("pub-2.1/4", Outcome::Unavailable { cause: "no broker".into() }, vec![]);
-        self.attempt("pub-2.1/5", &publish(4));
+        self.operators();
+        self.attempt("pub-2.1/5", &publish(5));
         // Killed before it was told.
-        self.take_force("pub-2.1/5", &publish(4));
+        self.take_force("pub-2.1/5", &publish(5));
         self.attempt("pub-2.1/6", &Action::Rollback);
 
-        self.attempt("pub-1.1/5", &publish(6));
+        self.attempt("pub-1.1/14", &publish(6));
         self.now_ms += PATIENCE_MS;
-        let (generation, announcement) = (Generation::new(7), Digest::of(b"nobody saw it"));
+        let (generation, announcement) = (Generation::new(LAST + 1), Digest::of(b"nobody saw it"));
         let unknown = Outcome::Unknown { generation, announcement, cause: "cut off".into() };
-        self.end("pub-1.1/5", unknown, vec![]);
-        let (operation, settlement) = ("pub-1.1/5".to_owned(), Settlement::Undecided);
+        self.end("pub-1.1/14", unknown, vec![]);
+        let (operation, settlement) = ("pub-1.1/14".to_owned(), Settlement::Undecided);
         let settled = Event::Settled { operation, model: model(), generation, announcement, settlement };
         self.write("pub-1.1", settled);
     }
 
+    /// Generations 6 to 14. Version 2 is the champion and the first instance's pin, all others are forbidden or older.
+    fn operators(&mut self) {
+        let actions = [
+            Action::Release { version: version(3) },
+            // The second instance tries version 4; the first one keeps its pin,
+            challenge(4),
+            // also over one that is less exact.
+            pin(zone_a(), 3),
+            // The second one has version 1 from here on,
+            pin(PinTarget::All, 1),
+            // the first one version 3,
+            unpin(only(1)),
+            // then 1 too.
+            unpin(zone_a()),
+            // Both try version 4,
+            unpin(PinTarget::All),
+            // then run the champion,
+            quarantine(4, None),
+            // then another one.
+            quarantine(2, Some(3)),
+        ];
+        for (action, operation) in actions.iter().zip(5..) {
+            self.commit(&format!("pub-1.1/{operation}"), action, vec![]);
+        }
+    }
+
     fn subscribers(&mut self) {
         for number in [1, 2] {
-            self.start(&format!("app-{number}.1"), Some(instance(number)), 1);
+            self.start(&format!("app-{number}.1"), Some(number), 1);
         }
         self.write(
             "runner",
             Event::Fault { kind: "kill-broker".into(), target: "2".into(), detail: "".into() },
         );
         for generation in 1..=4 {
-            self.serve("app-1.1", 1, generation, generation.min(4));
-            self.serve("app-2.1", 2, generation, generation.min(3));
+            self.serve("app-1.1", 1, generation);
+            self.serve("app-2.1", 2, generation);
         }
-        self.start("app-1.2", Some(instance(1)), 2);
-        for generation in 4..=6 {
-            self.serve("app-1.2", 1, generation, 1);
-            self.serve("app-2.1", 2, generation, generation.min(4));
+        self.start("app-1.2", Some(1), 2);
+        for generation in 4..=LAST {
+            self.serve("app-1.2", 1, generation);
+            self.serve("app-2.1", 2, generation);
         }
     }
 
+    /// Swaps of a process, when `version` is what it serves next.
+    fn swaps(&self, process: &str, version: Version) -> u64 {
+        let of = self.history.processes.iter().find(|of| of.name == process).unwrap();
+        let seen = of.lines.iter().rev().find_map(|line| match &line.event {
+            Event::Seen(seen) => Some((seen.swaps, seen.served?.version)),
+            _ => None,
+        });
+        seen.map_or(1, |(swaps, served)| swaps + u64::from(served != version))
+    }
+
     /// An instance swaps to what a generation wants of it: state, answers, status.
-    fn serve(&mut self, process: &str, number: u64, generation: u64, swaps: u64) {
+    fn serve(&mut self, process: &str, number: u64, generation: u64) {
         let at = usize::try_from(generation - 1).unwrap();
         let record = self.log[at].clone();
-        let (entry, _) = wanted(&model(), &record.state, &instance(number), &Labels::new()).unwrap();
+        let (_, boot) = process.rsplit_once('.').unwrap();
+        let identity = Identity { instance: instance(number), labels: labels(number, boot) };
+        let entry = resolve(&model(), &record.state, &identity).unwrap().entry;
+        let swaps = self.swaps(process, entry.version);
         let (version, manifest) = (entry.version, entry.manifest);
         let (generation_seen, announcement_seen) = (record.generation, Some(record.digest));
         let served = Some(Served { version, manifest, generation: generation_seen, since_unix_ms: 0 });
@@ -220,7 +305,6 @@ impl Scribe {
             };
             self.write(process, Event::Answer(answer));
         }
-        let (_, boot) = process.rsplit_once('.').unwrap();
         let status = Status {
             v: 1,
             model: self::model(),
@@ -228,7 +312,7 @@ impl Scribe {
             boot_id: format!("{number:08}{boot:08}"),
             sequence: generation,
             at_unix_ms: self.now_ms,
-            labels: [("boot".to_owned(), boot.to_owned())].into(),
+            labels: identity.labels,
             phase: Phase::Live,
             wanted,
             served,

@@ -3,21 +3,26 @@
 use modelcast::protocol::status::{Phase, Status};
 use modelcast::protocol::{Digest, Generation};
 
-use super::good::{PATIENCE_MS, good, table, version};
+use super::good::{LAST, PATIENCE_MS, good, table, version};
 use crate::history::check::check;
 use crate::history::event::{Action, Announced, Answer, Ended, Event, Outcome, Refusal, Seen, Settlement};
 use crate::history::{History, Verdict};
 
 /// Plants `lie` and expects the guarantee to be found broken, with evidence.
-fn finds(guarantee: u8, what: &str, lie: impl FnOnce(&mut History)) {
+pub(super) fn finds(guarantee: u8, what: &str, lie: impl FnOnce(&mut History)) {
     let mut history = good();
     lie(&mut history);
     let report = check(&history);
     let finding = report.findings.iter().find(|finding| finding.guarantee == guarantee).unwrap();
     assert_eq!(finding.verdict, Verdict::Broken, "{what} was not found\n{report}");
-    assert!(!report.is_sound());
+    assert!(!report.held());
     let violation = &finding.violations[0];
     assert!(!violation.evidence.is_empty(), "{what}: {violation:?}");
+}
+
+/// What is found of a guarantee.
+pub(super) fn verdict(history: &History, guarantee: u8) -> Verdict {
+    check(history).findings.iter().find(|finding| finding.guarantee == guarantee).unwrap().verdict
 }
 
 /// Every event of a process; of all where there is none of that name.
@@ -47,12 +52,17 @@ fn seen<'a>(history: &'a mut History, process: &'a str) -> impl DoubleEndedItera
     })
 }
 
-fn record(history: &mut History, generation: u64) -> &mut Announced {
+pub(super) fn record(history: &mut History, generation: u64) -> &mut Announced {
     let mut records = events(history, "reader").filter_map(|event| match event {
         Event::Announced(record) => Some(record),
         _ => None,
     });
     records.find(|record| record.generation.get() == generation).unwrap()
+}
+
+/// The first answer of a process at a generation.
+fn answer_at<'a>(history: &'a mut History, process: &'a str, generation: u64) -> &'a mut Answer {
+    answers(history, process).find(|answer| answer.generation.get() == generation).unwrap()
 }
 
 /// The status records of an instance.
@@ -68,7 +78,7 @@ fn statuses<'a>(
     })
 }
 
-fn ended<'a>(history: &'a mut History, operation: &str) -> &'a mut Ended {
+pub(super) fn ended<'a>(history: &'a mut History, operation: &str) -> &'a mut Ended {
     let lines = history.processes.iter_mut().flat_map(|process| &mut process.lines);
     let mut ended = lines.filter_map(|line| match &mut line.event {
         Event::Ended(ended) => Some(ended),
@@ -108,6 +118,11 @@ fn a_commit_that_did_not_survive_is_found() {
         drop_events(history, |event| matches!(event, Event::Announced(of) if of.generation.get() >= 5));
     });
     finds(4, "another in the place of a commit", |history| record(history, 3).digest = Digest::of(b"other"));
+    finds(4, "an announcement that does not verify", |history| {
+        let torn = Event::NotVerified { offset: 3, cause: "its signature does not verify".into() };
+        *events(history, "reader").find(|event| matches!(event, Event::Expected { .. })).unwrap() = torn;
+        assert_eq!(check(history).counts.unverified, 1);
+    });
     finds(4, "a version that does not read back", |history| {
         for event in events(history, "reader") {
             if let Event::ReadBack { error, .. } = event {
@@ -136,7 +151,7 @@ fn an_outcome_that_is_not_so_is_found() {
     finds(5, "a conflict with the wrong winner", |history| {
         ended(history, "pub-1.1/2").lost[0].by = "pub-3".into();
     });
-    finds(5, "a conflict with nobody", |history| ended(history, "pub-1.1/5").outcome = Outcome::Conflict);
+    finds(5, "a conflict with nobody", |history| ended(history, "pub-1.1/14").outcome = Outcome::Conflict);
     finds(5, "a conflict about a generation that never was", |history| {
         ended(history, "pub-1.1/2").lost[0].generation = Generation::new(70);
     });
@@ -168,7 +183,7 @@ fn an_outcome_that_is_not_so_is_found() {
         }
     });
     finds(5, "unknown of one, with another in force", |history| {
-        let (generation, announcement) = (Generation::new(7), Digest::of(b"other"));
+        let (generation, announcement) = (Generation::new(LAST + 1), Digest::of(b"other"));
         let unknown = Outcome::Unknown { generation, announcement, cause: String::new() };
         ended(history, "pub-1.1/3").outcome = unknown;
     });
@@ -184,7 +199,7 @@ fn an_outcome_that_is_not_so_is_found() {
     finds(5, "settled as committed", settled(Settlement::Committed));
     finds(5, "settled as a conflict", settled(Settlement::Conflict { by: Digest::of(b"other") }));
     finds(5, "two announcements of one operation", |history| {
-        record(history, 6).state.stamp.reason = "pub-1.1/1".into();
+        record(history, LAST).state.stamp.reason = "pub-1.1/1".into();
     });
 }
 
@@ -197,7 +212,7 @@ fn a_history_that_is_not_one_is_found() {
         statuses(history, "app-2").last().unwrap().announcement_seen = Some(Digest::of(b"other"));
     });
     finds(6, "a reader that saw what the log does not have", |history| {
-        seen(history, "app-2.1").last().unwrap().generation_seen = Generation::new(9);
+        seen(history, "app-2.1").last().unwrap().generation_seen = Generation::new(LAST + 3);
     });
     finds(6, "a gap", |history| {
         drop_events(history, |event| matches!(event, Event::Announced(of) if of.generation.get() == 4));
@@ -207,16 +222,7 @@ fn a_history_that_is_not_one_is_found() {
     });
     finds(6, "a chain that leads elsewhere", |history| record(history, 4).recent[1] = Digest::of(b"other"));
     finds(6, "a chain that forgets", |history| {
-        record(history, 6).recent.pop();
-    });
-    finds(6, "a pin overwritten unseen", |history| record(history, 6).state.pins.clear());
-    finds(6, "a quarantine overwritten unseen", |history| record(history, 6).state.quarantine.clear());
-    finds(6, "a champion of nobody's choice", |history| record(history, 4).state.champion = version(1));
-    finds(6, "a version that vanished", |history| {
-        record(history, 5).state.versions.remove(0);
-    });
-    finds(6, "another's artifact", |history| {
-        record(history, 3).state.versions[2].artifact = Digest::of(b"other");
+        record(history, LAST).recent.pop();
     });
     finds(6, "a manifest that was not read back", |history| {
         drop_events(
@@ -282,20 +288,35 @@ fn an_instance_that_stays_behind_without_a_word_is_found() {
 }
 
 #[test]
-fn an_instance_that_does_not_serve_its_pin_is_found() {
-    // From generation 4 on it is pinned to version 2; everybody else runs 3.
-    finds(14, "an answer by the champion", |history| {
-        answers(history, "app-1.1").last().unwrap().version = version(3);
-    });
-    finds(14, "the champion in its state", |history| {
-        seen(history, "app-1.2").last().unwrap().served.as_mut().unwrap().version = version(4);
-    });
-    finds(14, "a pin that holds nobody", |history| {
-        answers(history, "app-2.1").nth(6).unwrap().version = version(2);
+fn an_instance_that_does_not_serve_what_is_decided_of_it_is_found() {
+    let answers_by = |process: &'static str, generation, number| {
+        move |history: &mut History| answer_at(history, process, generation).version = version(number)
+    };
+    finds(14, "the champion over a pin", answers_by("app-1.1", 4, 3));
+    finds(14, "the challenger over a pin", answers_by("app-1.2", 7, 4));
+    finds(14, "the champion over the challenger", answers_by("app-2.1", 7, 2));
+    finds(14, "a label's pin over its own", answers_by("app-1.2", 8, 3));
+    finds(14, "everybody's pin over its own", answers_by("app-1.2", 9, 1));
+    finds(14, "everybody's pin over a label's", answers_by("app-1.2", 10, 1));
+    finds(14, "the challenger over a label's pin", answers_by("app-1.2", 10, 4));
+    finds(14, "the challenger over everybody's pin", answers_by("app-2.1", 11, 4));
+    finds(14, "another instance's pin", answers_by("app-2.1", 4, 2));
+    finds(14, "another label's pin", answers_by("app-2.1", 8, 3));
+    finds(14, "a pin that was taken back", answers_by("app-1.2", 10, 2));
+    finds(14, "a challenger that is forbidden", answers_by("app-1.2", 13, 4));
+    finds(14, "the champion before, in its state", |history| {
+        seen(history, "app-1.2").last().unwrap().served.as_mut().unwrap().version = version(3);
     });
     finds(14, "a generation that never was", |history| {
-        answers(history, "app-2.1").last().unwrap().generation = Generation::new(8);
+        answers(history, "app-2.1").last().unwrap().generation = Generation::new(LAST + 2);
     });
+}
+
+#[test]
+fn what_is_checked_of_operators_is_what_a_pin_or_a_cohort_decides() {
+    let finding = check(&good()).findings.into_iter().find(|finding| finding.guarantee == 14).unwrap();
+    // A state and two answers each: the first instance at 4, at 4 to 12 after its restart; the second at 7 to 12.
+    assert_eq!(finding.checked, 3 * (1 + 9 + 6), "{finding:?}");
 }
 
 #[test]
@@ -309,8 +330,8 @@ fn a_status_that_is_not_so_is_found() {
         statuses(history, "app-2").nth(2).unwrap().at_unix_ms = early;
     });
     finds(16, "an old generation, long after the swap", |history| {
-        let late = statuses(history, "app-2").nth(3).unwrap().at_unix_ms + 10_000;
-        statuses(history, "app-2").nth(4).unwrap().at_unix_ms = late;
+        let late = statuses(history, "app-2").nth_back(2).unwrap().at_unix_ms + 10_000;
+        statuses(history, "app-2").nth_back(1).unwrap().at_unix_ms = late;
         let older = statuses(history, "app-2").nth(1).unwrap().served;
         statuses(history, "app-2").last().unwrap().served = older;
     });
@@ -337,7 +358,7 @@ fn a_status_that_is_not_so_is_found() {
 fn a_publish_that_nobody_finished_may_have_happened_or_not() {
     let mut history = good();
     drop_events(&mut history, |event| {
-        matches!(event, Event::Announced(record) if record.generation.get() == 6)
+        matches!(event, Event::Announced(record) if record.generation.get() == LAST)
             || matches!(event, Event::Attempt { action: Action::Rollback, operation, .. } if operation == "pub-2.1/6")
     });
     let report = check(&history);
