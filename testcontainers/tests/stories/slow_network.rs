@@ -65,10 +65,8 @@ fn a_version_comes_in_over_a_line_that_takes_longer_than_any_request_may() {
         return;
     }
     let bytes_per_second = NonZeroU64::new(400_000);
-    let took = check(
-        "slow",
-        Faults { delay: Duration::from_millis(50), bytes_per_second, ..Faults::default() },
-    );
+    let took =
+        check("slow", Faults { delay: Duration::from_millis(50), bytes_per_second, ..Faults::default() });
     assert!(took > REQUEST, "nothing was slow: {took:?}");
 }
 
