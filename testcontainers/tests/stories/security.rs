@@ -21,7 +21,9 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::support::app::App;
 use crate::support::programs::Ended;
-use crate::support::secured::{Entrance, MODEL, Secured, USERS, config, kafka, security};
+use crate::support::secured::{
+    Decision, Entrance, MODEL, Secured, USERS, config, decisions, kafka, security,
+};
 use crate::support::{DEADLINE, look_within, runtime, wait_for};
 
 /// A setting that nobody looks at.
@@ -341,22 +343,6 @@ fn secrets(secured: &Secured) -> Vec<(String, String)> {
     }
     assert!(secrets.len() > 3 * USERS.len() && secrets.iter().all(|(_, secret)| secret.len() > 4));
     secrets
-}
-
-/// What Kafka's log says about one request: user, operation, resource.
-type Decision = (String, String, String);
-
-fn decisions(log: &str, verdict: &str) -> BTreeSet<Decision> {
-    let between = |line: &str, start: &str, end: &str| -> Option<String> {
-        Some(line.split_once(start)?.1.split_once(end)?.0.to_owned())
-    };
-    let decision = |line: &str| {
-        let user = between(line, "Principal = User:", &format!(" is {verdict} operation = "))?;
-        let operation = between(line, " operation = ", " from host")?;
-        let resource = between(line, " on resource = ", " for request")?;
-        Some((user, operation, resource))
-    };
-    log.lines().filter_map(decision).collect()
 }
 
 fn every_right_was_used_and_none_was_missing(secured: &Secured) {

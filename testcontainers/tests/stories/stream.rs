@@ -4,6 +4,7 @@
 mod letters;
 mod once;
 mod replay;
+mod rights;
 mod swap;
 mod topics;
 mod without_transactions;

@@ -88,7 +88,8 @@ impl Flow {
         Self::on(Scene::on(kafka, stem, &[model]), model, partitions)
     }
 
-    fn on(scene: Scene, model: &'static str, partitions: i32) -> Self {
+    /// Where the topics of the model are made.
+    pub(crate) fn on(scene: Scene, model: &'static str, partitions: i32) -> Self {
         let flow = Self { scene, model, partitions };
         for end in ["in", "out", "dead"] {
             flow.create(&flow.topic(end));
@@ -119,6 +120,9 @@ impl Flow {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.scene.kafka.bootstrap_servers);
         config.set("allow.auto.create.topics", "false");
+        for (key, value) in &self.scene.kafka.properties {
+            config.set(key, value);
+        }
         config
     }
 

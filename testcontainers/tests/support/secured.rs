@@ -2,7 +2,7 @@
 //!
 //! The programs' settings are the shipped ones: a program's file, and for its credentials `config/security/`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::OnceLock;
 
@@ -90,25 +90,46 @@ pub(crate) fn security() -> &'static Security {
     &house().1
 }
 
+/// A Kafka that lets in these users, grants nobody anything yet, and says in its log what it allowed too.
+pub(crate) fn start(users: &[&str]) -> (Kafka, Security) {
+    let security = Security::new(users, &["127.0.0.1", "localhost"]).unwrap();
+    let kafka = Kafka::builder().security(&security).start().unwrap();
+    let more = "kafka.authorizer.logger=DEBUG";
+    let alter = ["--alter", "--entity-type", "broker-loggers", "--entity-name", "1", "--add-config", more];
+    security.run_tool(&kafka, "kafka.admin.ConfigCommand", &alter).unwrap();
+    (kafka, security)
+}
+
 /// The secured Kafka of this binary, with the rights of everybody on both namespaces.
 fn house() -> &'static (Kafka, Security) {
     static HOUSE: OnceLock<(Kafka, Security)> = OnceLock::new();
     HOUSE.get_or_init(|| {
-        let security = Security::new(&USERS.map(|(user, _)| user), &["127.0.0.1", "localhost"]).unwrap();
-        let kafka = Kafka::builder().security(&security).start().unwrap();
+        let (kafka, security) = start(&USERS.map(|(user, _)| user));
         let namespaces = Entrance::ALL.map(Entrance::namespace);
         for role in Role::ALL {
             let has_it = USERS.iter().filter(|(_, roles)| roles.contains(&role));
             let users: Vec<&str> = has_it.map(|(user, _)| *user).collect();
             security.grant(&kafka, role, &namespaces, &users).unwrap();
         }
-        // What was allowed, beside what was denied.
-        let more = "kafka.authorizer.logger=DEBUG";
-        let alter =
-            ["--alter", "--entity-type", "broker-loggers", "--entity-name", "1", "--add-config", more];
-        security.run_tool(&kafka, "kafka.admin.ConfigCommand", &alter).unwrap();
         (kafka, security)
     })
+}
+
+/// What Kafka's log says about one request: user, operation, resource.
+pub(crate) type Decision = (String, String, String);
+
+/// What was `Allowed` or `Denied`.
+pub(crate) fn decisions(log: &str, verdict: &str) -> BTreeSet<Decision> {
+    let between = |line: &str, start: &str, end: &str| -> Option<String> {
+        Some(line.split_once(start)?.1.split_once(end)?.0.to_owned())
+    };
+    let decision = |line: &str| {
+        let user = between(line, "Principal = User:", &format!(" is {verdict} operation = "))?;
+        let operation = between(line, " operation = ", " from host")?;
+        let resource = between(line, " on resource = ", " for request")?;
+        Some((user, operation, resource))
+    };
+    log.lines().filter_map(decision).collect()
 }
 
 /// The workplace of one way in: settings files for each user.

@@ -71,10 +71,15 @@ impl Reader {
         let servers = kafka.bootstrap_servers.clone();
         // Before librdkafka knows the leader, its look for the first offset is tried again only after 500 ms.
         let known = consumer.fetch_metadata(Some(topic), connect::CONTACT_DEADLINE);
-        known.map_err(|error| KafkaError::Unreachable {
+        let known = known.map_err(|error| KafkaError::Unreachable {
             servers: servers.clone(),
             cause: error.to_string(),
         })?;
+        // Without a leader there is nobody who would refuse a fetch: it would wait for ever.
+        let mut refusals = known.topics().iter().filter_map(|one| one.error()).map(Code::from);
+        if refusals.any(|code| code == Code::TopicAuthorizationFailed) {
+            return Err(not_granted("Read", topic));
+        }
         let reader = Self { consumer, topic: topic.to_owned(), servers };
         reader.assign(partitions, from)?;
         Ok(reader)
