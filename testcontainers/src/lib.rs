@@ -1,8 +1,7 @@
 //! A real Apache Kafka for tests: one broker, or three with what can happen to them.
 //!
-//! In a container, or where there is none as processes of this machine; the embedded broker and a Kafka that somebody
-//! else runs serve many tests too. Which, `MODELCAST_TEST_KAFKA` or the machine decides; a test that needs what not
-//! each can show says so first, by [`offers`].
+//! In a container, or [elsewhere](#where-the-kafka-comes-from): a test that needs what not each can show says so first,
+//! by [`offers`].
 //!
 //! Tests of what a broker really does need one: transactions, restarts, DeleteRecords, durability. [`Kafka::shared`]
 //! serves a whole test binary, each test in a [namespace](Kafka::namespace) of its own; a test that stops or pauses
