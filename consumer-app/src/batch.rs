@@ -57,6 +57,7 @@ use crate::{
         run::{RunId, RunState},
         store::{Store, StoreError},
     },
+    server,
 };
 
 /// Why there are no predictions.
@@ -158,6 +159,8 @@ impl BatchError {
 /// # Errors
 /// [`BatchError`], for a single run. With a schedule, and whenever a version goes live, runs that fail are logged.
 pub async fn run(settings: Settings, report: impl Fn(&Report)) -> Result<(), BatchError> {
+    // Whoever ends it while it starts finds it ended in good order too.
+    let signal = Box::pin(server::signal().map_err(BatchError::Signal)?);
     let keys = settings.process.keys.trusted()?;
     let work = Work::open(&settings.process.state.join("batch"))?;
     let feed = Feed::start(&settings.process, std::slice::from_ref(&settings.model), &keys).await?;
@@ -169,7 +172,7 @@ pub async fn run(settings: Settings, report: impl Fn(&Report)) -> Result<(), Bat
         work: Arc::new(work),
         stop: watch::Sender::new(false),
     };
-    let ended = schedule::follow(&batch, &report).await;
+    let ended = schedule::follow(&batch, signal, &report).await;
     feed.shutdown().await;
     ended
 }

@@ -14,7 +14,6 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::{Batch, BatchError, report::Report, settings::When};
-use crate::server;
 
 /// Before a run that failed, though not for its input, is tried again when a version went live.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -25,8 +24,11 @@ const SLEEP_MAX: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// [`BatchError`] of a single run.
-pub(super) async fn follow(batch: &Batch, report: &impl Fn(&Report)) -> Result<(), BatchError> {
-    let mut signal = Box::pin(server::signal().map_err(BatchError::Signal)?);
+pub(super) async fn follow(
+    batch: &Batch,
+    mut signal: impl Future<Output = ()> + Unpin,
+    report: &impl Fn(&Report),
+) -> Result<(), BatchError> {
     match &batch.settings.run.when {
         When::Once => {
             let mut run = Box::pin(batch.one());
