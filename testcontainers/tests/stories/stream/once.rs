@@ -253,6 +253,9 @@ fn a_transaction_that_the_broker_ended_is_gathered_again() {
     check(&flow, count);
 }
 
+/// So often at least a connection breaks in the midst of a transaction.
+const RENEWALS: usize = 3;
+
 #[test]
 fn after_a_transaction_whose_connection_broke_comes_a_new_producer() {
     if !offers(&[Ability::Transactions, Ability::Settings]) {
@@ -270,14 +273,18 @@ fn after_a_transaction_whose_connection_broke_comes_a_new_producer() {
     proxy.set(Faults { delay: Duration::from_millis(30), ..Faults::default() });
     let started = Instant::now();
     let (mut out, mut dead) = (flow.reader("out"), flow.reader("dead"));
+    let renewed = |log: &str| log.matches("the next batch gets a new producer").count();
     while out.look() + dead.look() < count {
-        proxy.cut();
+        // For ever, and on a busy machine no batch would come through.
+        if renewed(&member.log()) < RENEWALS {
+            proxy.cut();
+        }
         assert!(started.elapsed() < PATIENCE, "{} of {count}", out.got.len());
     }
     proxy.heal();
     let log = member.stop();
-    let renewed = log.matches("the next batch gets a new producer").count();
+    let renewed = renewed(&log);
     println!("{renewed} producers for a broken connection");
-    assert!(renewed >= 1, "{log}");
+    assert!(renewed >= RENEWALS, "{log}");
     check(&flow, count);
 }
