@@ -27,8 +27,8 @@ pub(super) struct Bench {
     pub(super) app: App,
     pub(super) hostile: Hostile,
     pub(super) publisher: Publisher,
-    /// The weights that may answer for each model now.
-    may_answer: Mutex<BTreeMap<String, Vec<f64>>>,
+    /// The weights that might answer for each model, one time after the other; the last may now.
+    may_answer: Mutex<BTreeMap<String, Vec<Vec<f64>>>>,
     answers: AtomicUsize,
 }
 
@@ -52,25 +52,26 @@ impl Bench {
     }
 
     pub(super) fn allow(&self, name: &str, weights: &[f64]) {
-        self.may_answer.lock().unwrap().insert(name.to_owned(), weights.to_vec());
+        self.may_answer.lock().unwrap().entry(name.to_owned()).or_default().push(weights.to_vec());
     }
 
-    fn allowed(&self) -> Vec<(String, Vec<f64>)> {
-        self.may_answer.lock().unwrap().clone().into_iter().collect()
+    /// Each model, and the place of what may answer for it now.
+    fn allowed(&self) -> Vec<(String, usize)> {
+        let may_answer = self.may_answer.lock().unwrap();
+        may_answer.iter().map(|(name, times)| (name.clone(), times.len() - 1)).collect()
     }
 
     /// A client that asks every model in turn and recomputes each answer, until `stop`.
     fn ask_all_the_time(&self, stop: &AtomicBool) {
         let (agent, request) = (agent(), zones::request());
         while !stop.load(Relaxed) {
-            for (name, before) in self.allowed() {
+            for (name, asked_at) in self.allowed() {
                 let (status, answer) = ask(&agent, &self.app.url, &name, &request).unwrap();
                 assert_eq!(status, 200, "{name}: {answer}");
                 let weight = answer["outputs"][0]["data"][0].as_f64().unwrap();
-                // It may have been allowed when the request left, or since.
-                let now = self.may_answer.lock().unwrap()[&name].clone();
-                let fits = before.iter().chain(&now).any(|allowed| *allowed == weight);
-                assert!(fits, "{name} answered with weight {weight}, not of {before:?} or {now:?}");
+                // It may have been allowed when the request left, or at any time since.
+                let since = self.may_answer.lock().unwrap()[&name][asked_at..].concat();
+                assert!(since.contains(&weight), "{name} answered with weight {weight}, not of {since:?}");
                 self.answers.fetch_add(1, Relaxed);
             }
             // So that the app has time for its versions too; it may end early.
