@@ -50,7 +50,7 @@ const START: &str = r#"
 cd "$1" || exit
 classes=${3%/*}.jsa
 if [ ! -e "$classes" ]; then classes=; fi
-setsid "$2" -Xms256m -Xmx1g -XX:TieredStopAtLevel=1 ${classes:+"-XX:SharedArchiveFile=$classes"} \
+setsid "$2" -Xms256m -Xmx512m -XX:TieredStopAtLevel=1 ${classes:+"-XX:SharedArchiveFile=$classes"} \
   "-Dlog4j2.configurationFile=$1/log4j2.properties" -cp "$3" kafka.Kafka server.properties >>log 2>&1 </dev/null &
 echo $! >pid
 cat pid

@@ -74,8 +74,8 @@ impl Bench {
                 assert!(since.contains(&weight), "{name} answered with weight {weight}, not of {since:?}");
                 self.answers.fetch_add(1, Relaxed);
             }
-            // So that the app has time for its versions too; it may end early.
-            std::thread::park_timeout(Duration::from_millis(1));
+            // So that app and broker have time for their versions too; it may end early.
+            std::thread::park_timeout(Duration::from_millis(20));
         }
     }
 
