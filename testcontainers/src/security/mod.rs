@@ -148,12 +148,16 @@ impl Security {
     /// # Errors
     /// As [`Kafka::run_tool`].
     pub fn grant(&self, kafka: &Kafka, role: Role, namespaces: &[&str], users: &[&str]) -> Result<(), Error> {
-        for grant in role.grants() {
-            let words = grant.arguments(namespaces, users);
-            let words: Vec<&str> = ["--add"].into_iter().chain(words.iter().map(String::as_str)).collect();
-            self.run_tool(kafka, "org.apache.kafka.tools.AclCommand", &words)?;
-        }
-        Ok(())
+        role.grants().iter().try_for_each(|grant| self.allow(kafka, &grant.arguments(namespaces, users)))
+    }
+
+    /// Gives the rights that `kafka-acls.sh --add` gives with these words.
+    ///
+    /// # Errors
+    /// As [`Kafka::run_tool`].
+    pub fn allow(&self, kafka: &Kafka, words: &[String]) -> Result<(), Error> {
+        let words: Vec<&str> = ["--add"].into_iter().chain(words.iter().map(String::as_str)).collect();
+        self.run_tool(kafka, "org.apache.kafka.tools.AclCommand", &words).map(drop)
     }
 
     /// Runs one of Kafka's own tools as the super user.

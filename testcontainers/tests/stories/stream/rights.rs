@@ -1,6 +1,7 @@
 //! The rights of a stream are those that its documentation grants: with them it does all of its part, without it says
 //! which is missing, and none is one too many.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::ops::Range;
 
@@ -36,11 +37,6 @@ fn recipe(flow: &Flow) -> Vec<Vec<String>> {
     let text = fs::read_to_string(root().join("docs/stream.md")).unwrap();
     let lines = text.lines().filter_map(|line| line.strip_prefix("grant "));
     lines.map(|line| line.split(' ').map(word).collect()).collect()
-}
-
-fn grant(kafka: &Kafka, security: &Security, words: &[String]) {
-    let words: Vec<&str> = ["--add"].into_iter().chain(words.iter().map(String::as_str)).collect();
-    security.run_tool(kafka, "org.apache.kafka.tools.AclCommand", &words).unwrap();
 }
 
 /// Topics and a version, by the super user.
@@ -101,7 +97,7 @@ fn with_the_documented_rights_a_stream_does_its_part_and_no_right_is_one_too_man
         properties.iter().map(|(key, value)| format!("\"{key}\" = \"{value}\"\n")).collect();
     let as_user = |more: &str| format!("{more}\n[kafka.properties]\n{properties}");
     must_miss(&flow, "bare", &as_user(""), "Describe on topic");
-    streams.iter().for_each(|words| grant(&kafka, &security, words));
+    streams.iter().for_each(|words| security.allow(&kafka, words).unwrap());
     let granted = kafka.log().unwrap().len();
     let member = flow.member("member-1", &as_user(""));
     send(&flow, 0..COUNT);
@@ -115,7 +111,7 @@ fn with_the_documented_rights_a_stream_does_its_part_and_no_right_is_one_too_man
     send(&flow, COUNT..2 * COUNT);
     let replay = as_user("model_at = \"event-time\"");
     must_miss(&flow, "early", &replay, &format!("Read on topic {namespace}.audit"));
-    replays.iter().for_each(|words| grant(&kafka, &security, words));
+    replays.iter().for_each(|words| security.allow(&kafka, words).unwrap());
     let member = flow.member("member-2", &replay);
     wait_for("the other records", || (out.look() + dead.look() == 2 * COUNT).then_some(()));
     member.stop();
@@ -161,7 +157,7 @@ fn rights(words: &[String]) -> Vec<(String, String)> {
     rights
 }
 
-fn is_used((operation, start): &(String, String), used: &std::collections::BTreeSet<Decision>) -> bool {
+fn is_used((operation, start): &(String, String), used: &BTreeSet<Decision>) -> bool {
     used.iter().any(|(user, what, resource)| {
         user == USER && what.eq_ignore_ascii_case(operation) && resource.starts_with(start)
     })

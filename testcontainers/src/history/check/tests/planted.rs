@@ -289,21 +289,22 @@ fn an_instance_that_stays_behind_without_a_word_is_found() {
 
 #[test]
 fn an_instance_that_does_not_serve_what_is_decided_of_it_is_found() {
-    let answers_by = |process: &'static str, generation, number| {
-        move |history: &mut History| answer_at(history, process, generation).version = version(number)
-    };
-    finds(14, "the champion over a pin", answers_by("app-1.1", 4, 3));
-    finds(14, "the challenger over a pin", answers_by("app-1.2", 7, 4));
-    finds(14, "the champion over the challenger", answers_by("app-2.1", 7, 2));
-    finds(14, "a label's pin over its own", answers_by("app-1.2", 8, 3));
-    finds(14, "everybody's pin over its own", answers_by("app-1.2", 9, 1));
-    finds(14, "everybody's pin over a label's", answers_by("app-1.2", 10, 1));
-    finds(14, "the challenger over a label's pin", answers_by("app-1.2", 10, 4));
-    finds(14, "the challenger over everybody's pin", answers_by("app-2.1", 11, 4));
-    finds(14, "another instance's pin", answers_by("app-2.1", 4, 2));
-    finds(14, "another label's pin", answers_by("app-2.1", 8, 3));
-    finds(14, "a pin that was taken back", answers_by("app-1.2", 10, 2));
-    finds(14, "a challenger that is forbidden", answers_by("app-1.2", 13, 4));
+    for (what, process, generation, number) in [
+        ("the champion over a pin", "app-1.1", 4, 3),
+        ("the challenger over a pin", "app-1.2", 7, 4),
+        ("the champion over the challenger", "app-2.1", 7, 2),
+        ("a label's pin over its own", "app-1.2", 8, 3),
+        ("everybody's pin over its own", "app-1.2", 9, 1),
+        ("everybody's pin over a label's", "app-1.2", 10, 1),
+        ("the challenger over a label's pin", "app-1.2", 10, 4),
+        ("the challenger over everybody's pin", "app-2.1", 11, 4),
+        ("another instance's pin", "app-2.1", 4, 2),
+        ("another label's pin", "app-2.1", 8, 3),
+        ("a pin that was taken back", "app-1.2", 10, 2),
+        ("a challenger that is forbidden", "app-1.2", 13, 4),
+    ] {
+        finds(14, what, |history| answer_at(history, process, generation).version = version(number));
+    }
     finds(14, "the champion before, in its state", |history| {
         seen(history, "app-1.2").last().unwrap().served.as_mut().unwrap().version = version(3);
     });
