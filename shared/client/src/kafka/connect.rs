@@ -58,8 +58,10 @@ pub(crate) fn config(kafka: &KafkaSettings, purpose: Purpose) -> ClientConfig {
     config.set("log.connection.close", "false");
     // With librdkafka's default of 60 s a leader that is stopped, not killed, costs a minute.
     config.set("socket.timeout.ms", "6000");
-    // While it waits for a greeting librdkafka takes the broker for one that is there, and asks nobody who leads now.
-    config.set("api.version.request.timeout.ms", "3000");
+    // While it waits for a greeting librdkafka takes the broker for one that is there, and asks nobody who leads now:
+    // with its default of 10 s news can be missing for more than 20 s. Not much shorter: clients that connect all at
+    // once to a busy broker would give up together, and come back together.
+    config.set("api.version.request.timeout.ms", "5000");
     config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "2000");
     match purpose {
         Purpose::News => {
