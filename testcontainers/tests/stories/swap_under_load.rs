@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use modelcast::models::{DecodeContext, Decoders, Model};
 use modelcast::publish::PublishedVersion;
@@ -18,6 +19,8 @@ use crate::support::{linear, runtime, wait_for};
 const MODEL: &str = "price";
 const SWAPS: u64 = 20;
 const CLIENTS_PER_APP: usize = 8;
+/// Between an answer and the next question.
+const PAUSE: Duration = Duration::from_millis(5);
 /// What is asked, several rows at once, and of no two versions answered alike.
 const ROWS: [[f64; 3]; 4] = [[1.0, 2.5, 70.0], [0.1, 33.3, 1e6], [7.0, 11.0, 13.0], [1e-3, 0.7, 2.0]];
 
@@ -64,7 +67,7 @@ impl Truth {
     }
 }
 
-/// Clients of one app, each asking again as soon as it is answered.
+/// Clients of one app, each asking again soon after it is answered.
 struct Load {
     end: Arc<AtomicBool>,
     answers: Arc<Mutex<Vec<Answer>>>,
@@ -93,6 +96,8 @@ impl Load {
                         Ok(answer) => answers.lock().unwrap().push(answer),
                         Err(failure) => failures.lock().unwrap().push(failure),
                     }
+                    // Without it the clients take all processors, and Kafka gets none.
+                    std::thread::park_timeout(PAUSE);
                 }
             }));
         }

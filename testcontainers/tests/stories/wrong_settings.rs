@@ -34,13 +34,20 @@ fn a_program_that_cannot_reach_kafka_ends_with_69_and_names_the_address() {
         ended.must_end_with(69).must_say(&["error: ", address]);
         assert!(ended.took < ANSWER_WITHIN, "{:?}: {ended:?}", ended.took);
     };
-    check(&scene.modelcast(&["topics", "create", "--model", MODEL]));
-    check(&scene.modelcast(&["topics", "check"]));
-    check(&scene.modelcast(&["status"]));
-    check(&scene.modelcast(&["versions", MODEL]));
-    check(&scene.modelcast(&["verify", MODEL]));
-    check(&scene.modelcast(&["rollback", MODEL, "--reason", "bad"]));
-    check(&scene.trainer(&TRAIN));
+    let operations: [&[&str]; 6] = [
+        &["topics", "create", "--model", MODEL],
+        &["topics", "check"],
+        &["status"],
+        &["versions", MODEL],
+        &["verify", MODEL],
+        &["rollback", MODEL, "--reason", "bad"],
+    ];
+    std::thread::scope(|scope| {
+        for operation in operations {
+            scope.spawn(|| check(&scene.modelcast(operation)));
+        }
+        check(&scene.trainer(&TRAIN));
+    });
 }
 
 #[test]

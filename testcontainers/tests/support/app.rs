@@ -70,9 +70,13 @@ impl App {
 
     /// Where a model stands, as the app itself says.
     pub(crate) fn model(&self, model: &str) -> Value {
-        let (_, status) = self.get("/status");
-        let models = status["models"].as_array().unwrap();
-        models.iter().find(|one| one["model"] == model).unwrap().clone()
+        self.models().into_iter().find(|one| one["model"] == model).unwrap()
+    }
+
+    /// The same of each of its models.
+    pub(crate) fn models(&self) -> Vec<Value> {
+        let (_, mut status) = self.get("/status");
+        serde_json::from_value(status["models"].take()).unwrap()
     }
 
     pub(crate) fn is_ready(&self) -> bool {

@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use modelcast::Publisher;
 use modelcast_testcontainers::hostile::{Draft, Hostile, Record};
+use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use crate::support::app::{App, agent, ask};
@@ -19,6 +20,8 @@ use crate::support::scene::{Scene, model};
 use crate::support::{runtime, zones};
 
 pub(super) const APP: &str = "app-1";
+/// The app is asked about itself no more often: what it says of many models at once is long.
+const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// One app that serves several models, and who writes to it.
 pub(super) struct Bench {
@@ -27,6 +30,8 @@ pub(super) struct Bench {
     pub(super) app: App,
     pub(super) hostile: Hostile,
     pub(super) publisher: Publisher,
+    /// What the app said of itself last, and when it was asked.
+    said: Mutex<(Instant, Vec<Value>)>,
     /// The weights that might answer for each model, one time after the other; the last may now.
     may_answer: Mutex<BTreeMap<String, Vec<Vec<f64>>>>,
     answers: AtomicUsize,
@@ -39,8 +44,20 @@ impl Bench {
         let app = scene.app(APP, &names);
         let hostile = runtime.block_on(Hostile::connect(&scene.kafka, &scene.trusted())).unwrap();
         let publisher = runtime.block_on(scene.publisher());
+        let said = Mutex::new((Instant::now(), vec![]));
         let may_answer = Mutex::default();
-        Self { runtime, scene, app, hostile, publisher, may_answer, answers: AtomicUsize::new(0) }
+        Self { runtime, scene, app, hostile, publisher, said, may_answer, answers: AtomicUsize::new(0) }
+    }
+
+    /// What the app says of a model, asked since this call; those that call at the same time share an answer.
+    pub(super) fn model(&self, name: &str) -> Value {
+        let called = Instant::now();
+        let mut said = self.said.lock().unwrap();
+        if said.0 <= called {
+            std::thread::sleep(ASK_EVERY.saturating_sub(said.0.elapsed()));
+            *said = (Instant::now(), self.app.models());
+        }
+        said.1.iter().find(|one| one["model"] == name).unwrap().clone()
     }
 
     pub(super) fn draft(&self, name: &str) -> Draft {

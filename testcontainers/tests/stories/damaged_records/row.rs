@@ -38,7 +38,7 @@ impl<'a> Row<'a> {
     }
 
     pub(super) fn app(&self) -> Value {
-        self.bench.app.model(&self.name)
+        self.bench.model(&self.name)
     }
 
     /// The next version on top of a draft.
