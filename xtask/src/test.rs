@@ -9,6 +9,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::process::{Command, ExitCode};
 use std::str::FromStr;
 
@@ -20,6 +21,10 @@ use crate::install::{self, Need, Policy};
 
 /// The programs that system tests start, by package.
 const PROGRAMS: [&str; 3] = ["trainer", "consumer-app", "modelcast-operator"];
+
+/// So many tests of a binary run at once on few processors too: most of the long ones wait for Kafka.
+const TEST_THREADS: usize = 3;
+const THREADS_VARIABLE: &str = "RUST_TEST_THREADS";
 
 /// Read by the tests as well.
 pub(crate) const KAFKA_VARIABLE: &str = "MODELCAST_TEST_KAFKA";
@@ -102,6 +107,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut test = cargo("test");
     if !names_packages(&cargo_args) {
         test.arg("--workspace");
+    }
+    if std::env::var_os(THREADS_VARIABLE).is_none() {
+        let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        test.env(THREADS_VARIABLE, processors.max(TEST_THREADS).to_string());
     }
     let status = test.args(&cargo_args).envs(environment).status().context("cannot run cargo")?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
