@@ -7,7 +7,7 @@ use modelcast_testcontainers::{Ability, Cluster, offers};
 use serde_json::json;
 
 use crate::support::scene::Scene;
-use crate::support::{linear, look_within, runtime, wait_for};
+use crate::support::{linear, look_within, runtime, wait_for, whole_machine};
 
 const MODEL: &str = "price";
 /// From the stop to the next version live, publishing it included.
@@ -20,6 +20,7 @@ fn news_arrives_within_20_s_although_its_leader_hangs() {
     if !offers(&[Ability::Cluster]) {
         return;
     }
+    let _turn = whole_machine();
     let (runtime, cluster) = (runtime(), Cluster::exclusive());
     let scene = Scene::at(cluster.bootstrap_servers(), &cluster.namespace("hangs"), &[MODEL]);
     let publisher = runtime.block_on(scene.publisher());

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::support::part::{self, Place};
 use crate::support::scene::{Scene, model};
-use crate::support::{bulk, linear, runtime, wait_within};
+use crate::support::{bulk, linear, runtime, wait_within, whole_machine};
 
 const MODEL: &str = "price";
 const SUBSCRIBERS: usize = 10;
@@ -32,6 +32,7 @@ fn report(folder: &Path, instance: &str) -> PathBuf {
 
 #[test]
 fn ten_subscribers_go_live_on_300_mb_and_answer_alike() {
+    let _turn = whole_machine();
     // Of its own: the disk of the one that all share is not made for this too.
     let kafka = Kafka::start().unwrap();
     let (runtime, scene) = (runtime(), Scene::on(&kafka, "many", &[MODEL]));

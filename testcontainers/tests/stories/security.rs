@@ -20,7 +20,7 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::support::app::App;
-use crate::support::programs::Ended;
+use crate::support::programs::{Ended, root};
 use crate::support::secured::{
     Decision, Entrance, MODEL, Secured, USERS, config, decisions, kafka, security,
 };
@@ -52,6 +52,7 @@ fn each_role_does_its_part_and_nothing_else(entrance: Entrance) {
     nobody_writes_or_reads_beyond_their_role(&secured);
     only_an_administrator_changes_topics(&secured);
     a_wrong_setting_is_seen_by_everybody(&secured);
+    recovering_takes_one_right_more(&secured);
     no_secret_is_in_any_log(&secured);
     every_right_was_used_and_none_was_missing(&secured);
 }
@@ -285,6 +286,18 @@ fn a_wrong_setting_is_seen_by_everybody(secured: &Secured) {
     runtime.block_on(alter(&admin, secured, &[]));
     app.wait_until_live(MODEL, 1, 3);
     app.stop();
+}
+
+/// The documentation's command grants it.
+fn recovering_takes_one_right_more(secured: &Secured) {
+    let (audit, recover) = (secured.topic("audit"), ["recover", MODEL, "--reason", "a story"]);
+    must_be_refused(secured, "Read", &audit, || secured.modelcast("announcer", &recover));
+    let text = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let command = text.lines().find(|line| line.starts_with("kafka-acls.sh ") && line.contains(".audit"));
+    let (_, words) = command.unwrap().split_once(" --add ").unwrap();
+    let words: Vec<String> = words.split(' ').map(|word| word.replace("modelcast.audit", &audit)).collect();
+    security().allow(kafka(), &words).unwrap();
+    secured.modelcast("announcer", &recover).must_end_with(0);
 }
 
 fn no_secret_is_in_any_log(secured: &Secured) {

@@ -24,6 +24,7 @@ pub(crate) mod topics;
 pub(crate) mod toy;
 pub(crate) mod zones;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use modelcast_testcontainers::wait_until_blocking;
@@ -48,4 +49,10 @@ pub(crate) fn look_within<T>(within: Duration, mut look: impl FnMut() -> Option<
 /// Runs what is async; the subscribers of a test need threads while the test itself waits.
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// One at a time: what takes the whole machine, and what is bound to a time on a machine that is not taken.
+pub(crate) fn whole_machine() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
