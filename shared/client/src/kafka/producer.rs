@@ -40,6 +40,11 @@ impl Producer {
         Ok(Self { producer: Arc::new(Closing::new(producer)) })
     }
 
+    /// Whether it is the same one.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.producer, &other.producer)
+    }
+
     /// Sends one record and waits for its acknowledgement; gives its offset.
     ///
     /// An error does not mean that the record is not there, only that nobody said so.

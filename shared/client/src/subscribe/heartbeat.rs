@@ -2,7 +2,7 @@
 //!
 //! Reports what the live model says of itself; decides nothing. A report that cannot be sent is followed by the next.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use modelcast_protocol::{
     codec::Record as _,
@@ -18,11 +18,11 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
+use super::reporter::Reporter;
 use crate::{
     clock,
     kafka::{KafkaError, producer::Producer},
     live::{LiveModel, ModelState},
-    settings::KafkaSettings,
 };
 
 /// Shortest time between two reports: progress and bursts of changes are told in steps.
@@ -32,17 +32,18 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// Reports one model.
 pub(crate) struct Heartbeat {
-    kafka: KafkaSettings,
+    reporter: Arc<Reporter>,
     identity: Identity,
     boot_id: String,
     live: LiveModel,
+    /// The one of the report before.
     producer: Option<Producer>,
     sequence: u64,
 }
 
 impl Heartbeat {
-    pub(crate) fn new(kafka: KafkaSettings, identity: Identity, boot_id: String, live: LiveModel) -> Self {
-        Self { kafka, identity, boot_id, live, producer: None, sequence: 0 }
+    pub(crate) fn new(reporter: Arc<Reporter>, identity: Identity, boot_id: String, live: LiveModel) -> Self {
+        Self { reporter, identity, boot_id, live, producer: None, sequence: 0 }
     }
 
     /// Reports until `stop`, then withdraws the record.
@@ -97,15 +98,16 @@ impl Heartbeat {
     }
 
     async fn send(&mut self, key: &str, value: Option<&[u8]>) -> Result<(), KafkaError> {
-        let topic = topic::fleet(&self.kafka.namespace);
+        let topic = topic::fleet(&self.reporter.kafka().namespace);
         let producer = match &self.producer {
             Some(producer) => producer.clone(),
-            None => self.producer.insert(Producer::new(&self.kafka)?).clone(),
+            None => self.producer.insert(self.reporter.producer()?).clone(),
         };
         // It stays while this waits: a report that is given up for the withdrawal must not arrive after it.
         let sent = producer.send(&topic.name, status::partition(key, topic.partitions), key, value).await;
         if sent.is_err() {
-            self.producer = None; // it may be stuck with a fatal error
+            self.reporter.give_up(&producer);
+            self.producer = None;
         }
         sent.map(drop)
     }

@@ -15,6 +15,7 @@ mod install;
 mod last_resort;
 mod news;
 mod reconcile;
+mod reporter;
 mod supervise;
 mod verdicts;
 
@@ -37,6 +38,7 @@ use tracing::warn;
 pub use self::cache::CacheError;
 use self::{
     news::{Listener, ModelNews, NewsThread},
+    reporter::Reporter,
     supervise::Plan,
 };
 use crate::{
@@ -158,6 +160,7 @@ impl SubscriberBuilder {
         connect::validate(&self.kafka)?;
         let (stop, stopped) = watch::channel(false);
         let stop_thread = Arc::new(AtomicBool::new(false));
+        let reporter = Arc::new(Reporter::new(self.kafka.clone()));
         let boot_id = format!("{:016x}", rand::random::<u64>());
         let (mut models, mut listeners, mut tasks) = (BTreeMap::new(), BTreeMap::new(), JoinSet::new());
         for (name, (policy, embedded)) in self.models {
@@ -175,7 +178,7 @@ impl SubscriberBuilder {
             let installer = plan.open().await?;
             let (sender, news) = watch::channel(ModelNews::default());
             tasks.spawn(plan.clone().follow(installer, news, stopped.clone()));
-            tasks.spawn(plan.report(stopped.clone()));
+            tasks.spawn(plan.report(Arc::clone(&reporter), stopped.clone()));
             listeners.insert(name.clone(), Listener { live: live.clone(), news: sender });
             models.insert(name, live);
         }

@@ -5,7 +5,7 @@
 //! # Invariants
 //! * What serves goes on serving while its loop is built anew: the live model belongs to the subscriber.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use modelcast_protocol::{ModelName, key::TrustedKeys, resolve::Identity};
 use tokio::{
@@ -22,6 +22,7 @@ use super::{
     last_resort::{LastResort, serve_what_is_here},
     news::ModelNews,
     reconcile::Reconciler,
+    reporter::Reporter,
 };
 use crate::{
     admission::Policy, embedded::Embedded, fetch::Fetcher, live::LiveModel, settings::KafkaSettings,
@@ -99,10 +100,10 @@ impl Plan {
     }
 
     /// Reports until `stop`, however often the reports die.
-    pub(super) async fn report(self, stop: watch::Receiver<bool>) {
+    pub(super) async fn report(self, reporter: Arc<Reporter>, stop: watch::Receiver<bool>) {
         loop {
-            let Self { kafka, identity, boot_id, live, .. } = self.clone();
-            let heartbeat = Heartbeat::new(kafka, identity, boot_id, live);
+            let Self { identity, boot_id, live, .. } = self.clone();
+            let heartbeat = Heartbeat::new(Arc::clone(&reporter), identity, boot_id, live);
             run(self.live.name(), "the heartbeat", heartbeat.run(stop.clone())).await;
             if ended(&stop).await {
                 return;
