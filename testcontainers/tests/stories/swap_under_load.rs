@@ -20,7 +20,7 @@ const MODEL: &str = "price";
 const SWAPS: u64 = 20;
 const CLIENTS_PER_APP: usize = 8;
 /// Between an answer and the next question.
-const PAUSE: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(50);
 /// What is asked, several rows at once, and of no two versions answered alike.
 const ROWS: [[f64; 3]; 4] = [[1.0, 2.5, 70.0], [0.1, 33.3, 1e6], [7.0, 11.0, 13.0], [1e-3, 0.7, 2.0]];
 

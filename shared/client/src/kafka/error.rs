@@ -107,7 +107,11 @@ pub(crate) fn not_granted(right: &'static str, topic: &str) -> KafkaError {
 /// Sorts an rdkafka error by what to do about it.
 pub(crate) fn sorted(what: &str, error: &Rdkafka) -> KafkaError {
     let (what, cause) = (what.to_owned(), error.to_string());
-    match error.rdkafka_error_code() {
+    let code = match error {
+        Rdkafka::AdminOp(code) => Some(*code),
+        _ => error.rdkafka_error_code(),
+    };
+    match code {
         Some(
             Code::MessageSizeTooLarge
             | Code::TopicAuthorizationFailed

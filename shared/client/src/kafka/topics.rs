@@ -8,8 +8,11 @@ use rdkafka::{
         AdminClient, AdminOptions, ConfigResource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
         TopicReplication,
     },
+    error::KafkaResult,
     types::RDKafkaErrorCode as Code,
 };
+use tokio::time::{Instant, sleep};
+use tracing::debug;
 
 use super::{
     closing::Closing,
@@ -19,6 +22,8 @@ use super::{
 use crate::{catalog::blocking, settings::KafkaSettings};
 
 const DEADLINE: Duration = Duration::from_secs(20);
+/// Pause before a request is made again.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// What became of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +51,7 @@ pub(crate) async fn create(
         })
         .collect();
     let options = AdminOptions::new().request_timeout(Some(DEADLINE)).operation_timeout(Some(DEADLINE));
-    let results = admin.create_topics(&new, &options).await.map_err(|error| sorted("new topics", &error))?;
+    let results = answered("new topics", || admin.create_topics(&new, &options)).await?;
     results
         .into_iter()
         .map(|result| match result {
@@ -68,10 +73,7 @@ pub(crate) async fn check(kafka: &KafkaSettings, specs: &[TopicSpec]) -> Result<
     };
     let resources: Vec<_> = specs.iter().map(|spec| ResourceSpecifier::Topic(&spec.name)).collect();
     let options = AdminOptions::new().request_timeout(Some(DEADLINE));
-    let results = admin
-        .describe_configs(&resources, &options)
-        .await
-        .map_err(|error| sorted("topic settings", &error))?;
+    let results = answered("topic settings", || admin.describe_configs(&resources, &options)).await?;
     for result in results {
         let resource = match result {
             Ok(resource) => resource,
@@ -89,6 +91,24 @@ pub(crate) async fn check(kafka: &KafkaSettings, specs: &[TopicSpec]) -> Result<
         }
     }
     Ok(())
+}
+
+/// Makes a request until it is answered, or the deadline has passed: librdkafka does not make it again when the broker
+/// is silent for `socket.timeout.ms`, or its connection breaks. For requests that may be made twice.
+async fn answered<T, F>(what: &str, request: impl Fn() -> F) -> Result<T, KafkaError>
+where
+    F: Future<Output = KafkaResult<T>>,
+{
+    let until = Instant::now() + DEADLINE;
+    loop {
+        match request().await.map_err(|error| sorted(what, &error)) {
+            Err(error) if error.is_transient() && Instant::now() < until => {
+                debug!(%error, "asking Kafka again");
+                sleep(RETRY_PAUSE).await;
+            }
+            answer => return answer,
+        }
+    }
 }
 
 /// Blocks; gives the client for further questions.
@@ -188,5 +208,33 @@ fn create_command(kafka: &KafkaSettings, spec: &TopicSpec) -> String {
     match spec.name.split_once(".blobs.") {
         Some((_, model)) => format!("{base} --model {model}"),
         None => base,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use rdkafka::error::KafkaError as Rdkafka;
+
+    use super::*;
+
+    /// Fails twice with a code, then succeeds; gives how often it was asked.
+    async fn asked(code: Code) -> (Result<(), KafkaError>, u32) {
+        let asked = Cell::new(0);
+        let answer = answered("a question", || {
+            asked.set(asked.get() + 1);
+            std::future::ready(if asked.get() < 3 { Err(Rdkafka::AdminOp(code)) } else { Ok(()) })
+        });
+        let answer = answer.await;
+        (answer, asked.get())
+    }
+
+    #[tokio::test]
+    async fn a_request_that_nobody_answered_is_made_again_and_a_refused_one_is_not() {
+        let (answer, times) = asked(Code::OperationTimedOut).await;
+        assert!(answer.is_ok() && times == 3, "{answer:?} after {times}");
+        let (answer, times) = asked(Code::PolicyViolation).await;
+        assert!(matches!(answer, Err(KafkaError::Refused { .. })) && times == 1, "{answer:?} after {times}");
     }
 }

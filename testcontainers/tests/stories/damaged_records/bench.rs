@@ -92,7 +92,7 @@ impl Bench {
                 self.answers.fetch_add(1, Relaxed);
             }
             // So that app and broker have time for their versions too; it may end early.
-            std::thread::park_timeout(Duration::from_millis(20));
+            std::thread::park_timeout(Duration::from_millis(100));
         }
     }
 
