@@ -54,7 +54,7 @@ impl Bench {
         let called = Instant::now();
         let mut said = self.said.lock().unwrap();
         if said.0 <= called {
-            std::thread::sleep(ASK_EVERY.saturating_sub(said.0.elapsed()));
+            std::thread::park_timeout(ASK_EVERY.saturating_sub(said.0.elapsed()));
             *said = (Instant::now(), self.app.models());
         }
         said.1.iter().find(|one| one["model"] == name).unwrap().clone()
