@@ -60,7 +60,7 @@ pub(crate) fn config(kafka: &KafkaSettings, purpose: Purpose) -> ClientConfig {
     config.set("socket.timeout.ms", "6000");
     // While it waits for a greeting librdkafka takes the broker for one that is there, and asks nobody who leads now:
     // with its default of 10 s news can be missing for more than 20 s. Not much shorter: clients that connect all at
-    // once to a busy broker would give up together, and come back together.
+    // once to a busy broker could give up together, and come back together (not measured).
     config.set("api.version.request.timeout.ms", "5000");
     config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "2000");
     match purpose {
