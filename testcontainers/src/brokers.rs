@@ -227,10 +227,7 @@ impl Brokers {
     /// Waits until a partition has a leader that runs, of which all that run know.
     pub(crate) fn leader(&self, topic: &str, partition: i32) -> Result<BrokerId, Error> {
         let running = self.running()?;
-        let Some(&first) = running.first() else {
-            let reason = "no broker runs: start them first".to_owned();
-            return Err(Error::Cannot { task: "look for a leader", reason });
-        };
+        let Some(&first) = running.first() else { return Err(no_broker("look for a leader")) };
         let mut leader = None;
         self.wait(|| {
             let claims: Vec<_> =
@@ -242,6 +239,24 @@ impl Brokers {
             leader.is_none().then(|| (first, what()))
         })?;
         Ok(leader.unwrap_or(first))
+    }
+
+    /// Waits until the controllers that run are led by one of them.
+    pub(crate) fn controller(&self) -> Result<BrokerId, Error> {
+        let running = self.running()?;
+        let Some(&first) = running.first() else { return Err(no_broker("look for the controller")) };
+        let mut quorums = Ok(Vec::new());
+        let mut controller = None;
+        self.wait(|| {
+            let look = || running.iter().map(|&id| self.node(id).quorum(&*self.machine));
+            quorums = look().collect();
+            let newest = quorums.iter().flatten().flatten().max_by_key(|(epoch, _)| *epoch);
+            controller = newest.map(|(_, id)| *id).filter(|id| running.contains(id));
+            let is_over = controller.is_some() || quorums.is_err();
+            (!is_over).then(|| (first, format!("no controller that runs leads the others: {quorums:?}")))
+        })?;
+        quorums?;
+        Ok(controller.unwrap_or(first))
     }
 
     /// Who leads, as one of the brokers tells.
@@ -278,6 +293,10 @@ impl Brokers {
     fn index(&self, id: BrokerId) -> usize {
         self.nodes.iter().position(|node| node.id == id).unwrap_or(usize::MAX)
     }
+}
+
+fn no_broker(task: &'static str) -> Error {
+    Error::Cannot { task, reason: "no broker runs: start them first".to_owned() }
 }
 
 fn address(node: &Node, listener: &str) -> Option<String> {

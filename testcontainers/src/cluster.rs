@@ -8,11 +8,12 @@
 //! * The addresses never change, whatever is done to a broker.
 //! * All calls block and may be made on any thread, of an async runtime too.
 
-use std::ops::Deref;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+mod pool;
+
+pub use pool::ClusterGuard;
 
 use crate::brokers::{Brokers, Plan};
-use crate::error::{Error, describe};
+use crate::error::Error;
 use crate::namespace;
 use crate::node::{BrokerId, CLIENT, FAULTY};
 use crate::proxy::Proxy;
@@ -49,12 +50,6 @@ pub struct ClusterBuilder {
     plan: Plan,
 }
 
-/// The cluster of this test binary, for one test at a time.
-pub struct ClusterGuard {
-    cluster: &'static Cluster,
-    _turn: MutexGuard<'static, ()>,
-}
-
 impl Cluster {
     /// A cluster of one's own.
     ///
@@ -69,21 +64,13 @@ impl Cluster {
         ClusterBuilder::default()
     }
 
-    /// The cluster of this test binary, whole; the first call starts it, in some 6 s. Waits while another test has it,
-    /// and mends what that one left broken.
+    /// A cluster of this test binary, whole: one of the two that its tests take turns at, each started in some 6 s when
+    /// it is first needed. Waits while other tests have both, and mends what the one before left broken.
     ///
     /// # Panics
     /// When it cannot be started or mended: the tests that need it can then only fail, each with the reason.
     pub fn exclusive() -> ClusterGuard {
-        static TURN: Mutex<()> = Mutex::new(());
-        static CLUSTER: OnceLock<Result<Cluster, Error>> = OnceLock::new();
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let whole = CLUSTER.get_or_init(Self::start).as_ref();
-        match whole.map(|cluster| (cluster, cluster.heal())) {
-            Ok((cluster, Ok(()))) => ClusterGuard { cluster, _turn: turn },
-            Ok((_, Err(error))) => panic!("{}", describe(&error)),
-            Err(error) => panic!("{}", describe(error)),
-        }
+        ClusterGuard::take()
     }
 
     /// The three.
@@ -123,6 +110,14 @@ impl Cluster {
     /// [`Error::NotReady`], [`Error::Docker`], [`Error::Script`]; [`Error::Cannot`] where no broker runs.
     pub fn leader(&self, topic: &str, partition: i32) -> Result<BrokerId, Error> {
         self.brokers.leader(topic, partition)
+    }
+
+    /// Who decides about topics and leaders: the active controller; waits until it is a broker that runs.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`], [`Error::Docker`]; [`Error::Cannot`] where no broker runs.
+    pub fn controller(&self) -> Result<BrokerId, Error> {
+        self.brokers.controller()
     }
 
     /// Ends a broker by SIGKILL; its data and its ports stay.
@@ -247,13 +242,5 @@ impl ClusterBuilder {
         let servers = |listener| brokers.servers(listener).unwrap_or_default();
         let (bootstrap, direct) = (servers(FAULTY), servers(CLIENT));
         Ok(Cluster { ids: std::array::from_fn(BrokerId::nth), bootstrap, direct, brokers })
-    }
-}
-
-impl Deref for ClusterGuard {
-    type Target = Cluster;
-
-    fn deref(&self) -> &Cluster {
-        self.cluster
     }
 }

@@ -6,9 +6,9 @@
 //! Tests of what a broker really does need one: transactions, restarts, DeleteRecords, durability. [`Kafka::shared`]
 //! serves a whole test binary, each test in a [namespace](Kafka::namespace) of its own; a test that stops or pauses
 //! Kafka takes a private one by [`Kafka::start`], or by [`Kafka::builder`] one with other settings, more listeners or
-//! faults. [`Cluster::exclusive`] is the cluster of a test binary, for one test at a time.
-//! A [`Stage`] is what a test of an application plays on, a [`TinyModel`] what it publishes there, a [`Fleet`] the
-//! application several times over.
+//! faults. [`Cluster::exclusive`] is one of a test binary's two clusters, for one test at a time. A [`Stage`] is what
+//! a test of an application plays on, a [`TinyModel`] what it publishes there, a [`Fleet`] the application several
+//! times over.
 //!
 //! Not for anything but tests: nothing here is tuned, secured or kept.
 //!

@@ -3,7 +3,7 @@
 //! Not for Modelcast's own behaviour.
 //!
 //! # Invariants
-//! * All tests share one cluster, one at a time.
+//! * Tests take turns at two clusters.
 //! * Whatever is waited for has a deadline.
 
 // clippy.toml allows them in tests, but takes only functions marked #[test] for tests.
@@ -277,6 +277,27 @@ fn all_brokers_come_back_one_after_the_other() {
         cluster.restart(broker).unwrap();
     }
     cluster.wait_until_in_sync().unwrap();
+}
+
+#[test]
+fn a_controller_that_dies_has_a_successor() {
+    if !offers(&[Ability::Cluster]) {
+        return;
+    }
+    let cluster = Cluster::exclusive();
+    let claims = || {
+        let count = |broker: BrokerId| {
+            let script = format!("grep -c 'Becoming the active controller' node-{}/log", broker.get());
+            shell(cluster.machine(), &script).parse::<u32>().unwrap()
+        };
+        cluster.brokers().map(count)
+    };
+    let (died, before) = (cluster.controller().unwrap(), claims());
+    cluster.kill(died).unwrap();
+    let successor = cluster.controller().unwrap();
+    let grown = cluster.brokers().into_iter().zip(before.into_iter().zip(claims()));
+    let grown: Vec<_> = grown.filter(|(_, (before, now))| now > before).map(|(broker, _)| broker).collect();
+    assert_eq!(grown, [successor], "after {died}, by what the brokers say themselves");
 }
 
 #[test]

@@ -13,6 +13,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) use settings::{CLIENT, Common, FAULTY, Listener, Ports};
 
+use serde_json::Value;
+
 use crate::error::Error;
 use crate::machine::Machine;
 
@@ -269,6 +271,21 @@ impl Node {
     /// Whether it was frozen by us.
     pub(crate) fn is_frozen(&self) -> bool {
         matches!(*self.process(), Process::Frozen(_))
+    }
+
+    /// The newest epoch of the controllers' quorum that it knows, and who leads in it.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub(crate) fn quorum(&self, machine: &dyn Machine) -> Result<Option<(i64, BrokerId)>, Error> {
+        let file = format!("{}/data-{}/kafka/__cluster_metadata-0/quorum-state", machine.folder(), self.id);
+        let state = machine.run("look for the controller", r#"cat "$1" 2>/dev/null || true"#, &[&file])?;
+        // It may not be there yet.
+        let state: Value = serde_json::from_str(&state).unwrap_or_default();
+        let number = |name| state.get(name).and_then(Value::as_i64);
+        let leader = number("leaderId").and_then(|leader| i32::try_from(leader).ok());
+        let leader = leader.filter(|leader| *leader >= 0).map(BrokerId::from_kafka);
+        Ok(number("leaderEpoch").zip(leader))
     }
 
     /// All that it has said, of each time it ran.

@@ -17,13 +17,14 @@ use crate::support::{records, runtime, wait_for};
 const MODEL: &str = "price";
 /// On the wire half of it, in some 60 chunks.
 const LARGE_BYTES: usize = 16_000_000;
-/// So much is fetched at once, and may be on its way when the leader dies: 8 MiB unless set.
-const FETCH_BYTES: u64 = 1_048_576;
+/// So much is fetched at once, and so much may wait in the client: 8 MiB and 16 unless set.
+const FETCH_KIB: u64 = 256;
 
 fn scene(cluster: &Cluster, stem: &str) -> Scene {
     let mut scene = Scene::at(cluster.bootstrap_servers(), &cluster.namespace(stem), &[MODEL]);
-    for size in ["fetch.message.max.bytes", "fetch.max.bytes"] {
-        scene.kafka.properties.insert(size.to_owned(), FETCH_BYTES.to_string());
+    let sizes = [("fetch.message.max.bytes", FETCH_KIB * 1024), ("queued.max.messages.kbytes", FETCH_KIB)];
+    for (property, size) in sizes {
+        scene.kafka.properties.insert(property.to_owned(), size.to_string());
     }
     scene
 }
@@ -122,9 +123,10 @@ fn a_fetch_goes_on_where_it_was_when_its_leader_dies() {
     assert_eq!(predict(&subscriber), 6.0);
     let received = received() - before;
     eprintln!("{received} bytes for {}, {had} of them when the leader died", published.bytes_sent);
-    // What was read ahead, or on its way, may have come twice. Starting over would have cost all that was had.
+    // Whatever waits in the client, or is on its way, comes twice each time that a connection breaks: some 0.7 MB.
+    // Starting over would have cost all that was had, at least a third of what was sent.
     let wasted = received.saturating_sub(published.bytes_sent);
-    assert!(wasted * 4 < had * 3, "{received} bytes for {}, {had} were had", published.bytes_sent);
+    assert!(wasted * 2 < had, "{received} bytes for {}, {had} were had", published.bytes_sent);
     runtime.block_on(subscriber.shutdown());
 }
 

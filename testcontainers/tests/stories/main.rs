@@ -50,5 +50,6 @@ mod stream;
 mod support;
 mod swap_under_load;
 mod topic_anew;
+mod topics_created;
 mod two_models;
 mod wrong_settings;

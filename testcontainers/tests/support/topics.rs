@@ -48,13 +48,19 @@ pub(crate) async fn create_anew(kafka: &KafkaSettings, topics: &[TopicSpec]) {
         missing.retain(|_| !done.next().unwrap());
     }
     for spec in topics {
-        wait_for("the new topic", || {
-            let looker: BaseConsumer = config(kafka).create().unwrap();
-            let metadata = looker.fetch_metadata(Some(&spec.name), DEADLINE).unwrap();
-            let partitions = metadata.topics()[0].partitions();
-            (!partitions.is_empty() && partitions.iter().all(|one| one.leader() >= 0)).then_some(())
-        });
+        wait_for("the new topic", || is_known(kafka, &spec.name).then_some(()));
     }
+}
+
+/// Whether the broker at this address knows a topic and all its leaders. Not asked by the topic's name: with it a client
+/// turns to the topic's leader.
+pub(crate) fn is_known(kafka: &KafkaSettings, topic: &str) -> bool {
+    let looker: BaseConsumer = config(kafka).create().unwrap();
+    let metadata = looker.fetch_metadata(None, DEADLINE).unwrap();
+    metadata.topics().iter().find(|one| one.name() == topic).is_some_and(|topic| {
+        let partitions = topic.partitions();
+        !partitions.is_empty() && partitions.iter().all(|one| one.leader() >= 0)
+    })
 }
 
 /// All records of partition 0, in order.

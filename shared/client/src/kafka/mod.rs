@@ -11,6 +11,7 @@ pub(crate) mod group;
 pub(crate) mod headers;
 pub(crate) mod producer;
 pub(crate) mod reader;
+mod spread;
 pub(crate) mod topics;
 pub(crate) mod transaction;
 

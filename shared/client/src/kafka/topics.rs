@@ -18,12 +18,17 @@ use super::{
     closing::Closing,
     connect::{self, Purpose, Quiet},
     error::{KafkaError, not_granted, sorted},
+    spread,
 };
 use crate::{catalog::blocking, settings::KafkaSettings};
 
 const DEADLINE: Duration = Duration::from_secs(20);
+/// How long one request may take.
+const ATTEMPT: Duration = Duration::from_secs(6);
 /// Pause before a request is made again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+pub(super) type Admin = Closing<AdminClient<Quiet>>;
 
 /// What became of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,13 +39,12 @@ pub enum Creation {
     Existed,
 }
 
-/// Creates the topics that are missing; gives each with what became of it.
+/// Creates the topics that are missing; gives each with what became of it, once all brokers know of them.
 pub(crate) async fn create(
     kafka: &KafkaSettings,
     specs: &[TopicSpec],
     replication: Option<i32>,
 ) -> Result<Vec<(String, Creation)>, KafkaError> {
-    let admin = administer(kafka)?;
     // -1 asks for the broker's own default.
     let replication = replication.unwrap_or(-1);
     let new: Vec<_> = specs
@@ -50,9 +54,10 @@ pub(crate) async fn create(
             spec.settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
         })
         .collect();
-    let options = AdminOptions::new().request_timeout(Some(DEADLINE)).operation_timeout(Some(DEADLINE));
-    let results = answered("new topics", || admin.create_topics(&new, &options)).await?;
-    results
+    let (new, options) = (&new, &options().operation_timeout(Some(DEADLINE)));
+    let ask = |admin: Admin| async move { admin.create_topics(new, options).await };
+    let results = answered(kafka, "new topics", ask).await?;
+    let creations = results
         .into_iter()
         .map(|result| match result {
             Ok(name) => Ok((name, Creation::Created)),
@@ -62,18 +67,24 @@ pub(crate) async fn create(
                 Err(KafkaError::Refused { what: format!("new topic {name}"), cause: code.to_string() })
             }
         })
-        .collect()
+        .collect::<Result<Vec<_>, _>>()?;
+    // Those that existed too: they may be the work of a request that was made again.
+    let (kafka, names) = (kafka.clone(), specs.iter().map(|spec| spec.name.clone()).collect::<Vec<_>>());
+    let wait = move || spread::wait_until_known(&kafka, names, DEADLINE);
+    blocking("a look for the new topics", wait).await?;
+    Ok(creations)
 }
 
 /// Checks partitions and settings of topics; the first that differs is the error, with the command that mends it.
 pub(crate) async fn check(kafka: &KafkaSettings, specs: &[TopicSpec]) -> Result<(), KafkaError> {
-    let admin = {
+    {
         let (kafka, specs) = (kafka.clone(), specs.to_vec());
-        blocking("a look at the topics", move || check_partitions(&kafka, &specs)).await?
-    };
+        blocking("a look at the topics", move || check_partitions(&kafka, &specs)).await?;
+    }
     let resources: Vec<_> = specs.iter().map(|spec| ResourceSpecifier::Topic(&spec.name)).collect();
-    let options = AdminOptions::new().request_timeout(Some(DEADLINE));
-    let results = answered("topic settings", || admin.describe_configs(&resources, &options)).await?;
+    let (resources, options) = (&resources, &options());
+    let ask = |admin: Admin| async move { admin.describe_configs(resources, options).await };
+    let results = answered(kafka, "topic settings", ask).await?;
     for result in results {
         let resource = match result {
             Ok(resource) => resource,
@@ -94,14 +105,19 @@ pub(crate) async fn check(kafka: &KafkaSettings, specs: &[TopicSpec]) -> Result<
 }
 
 /// Makes a request until it is answered, or the deadline has passed: librdkafka does not make it again when the broker
-/// is silent for `socket.timeout.ms`, or its connection breaks. For requests that may be made twice.
-async fn answered<T, F>(what: &str, request: impl Fn() -> F) -> Result<T, KafkaError>
+/// is silent for `socket.timeout.ms`, or its connection breaks. Each time with a new client, which turns to another
+/// broker where one hangs. For requests that may be made twice.
+async fn answered<T, F>(
+    kafka: &KafkaSettings,
+    what: &str,
+    request: impl Fn(Admin) -> F,
+) -> Result<T, KafkaError>
 where
     F: Future<Output = KafkaResult<T>>,
 {
     let until = Instant::now() + DEADLINE;
     loop {
-        match request().await.map_err(|error| sorted(what, &error)) {
+        match request(administer(kafka)?).await.map_err(|error| sorted(what, &error)) {
             Err(error) if error.is_transient() && Instant::now() < until => {
                 debug!(%error, "asking Kafka again");
                 sleep(RETRY_PAUSE).await;
@@ -111,11 +127,12 @@ where
     }
 }
 
-/// Blocks; gives the client for further questions.
-fn check_partitions(
-    kafka: &KafkaSettings,
-    specs: &[TopicSpec],
-) -> Result<Closing<AdminClient<Quiet>>, KafkaError> {
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(ATTEMPT))
+}
+
+/// Blocks.
+fn check_partitions(kafka: &KafkaSettings, specs: &[TopicSpec]) -> Result<(), KafkaError> {
     let admin = administer(kafka)?;
     for spec in specs {
         let found = partitions(kafka, &admin, spec)?;
@@ -124,7 +141,7 @@ fn check_partitions(
             return Err(wrong(spec, found, spec.partitions.to_string(), mend));
         }
     }
-    Ok(admin)
+    Ok(())
 }
 
 fn check_settings(kafka: &KafkaSettings, spec: &TopicSpec, found: &ConfigResource) -> Result<(), KafkaError> {
@@ -158,15 +175,11 @@ fn same(found: &str, wanted: &str) -> bool {
     sorted(found) == sorted(wanted)
 }
 
-fn administer(kafka: &KafkaSettings) -> Result<Closing<AdminClient<Quiet>>, KafkaError> {
+pub(super) fn administer(kafka: &KafkaSettings) -> Result<Admin, KafkaError> {
     connect::create(&connect::config(kafka, Purpose::Administer)).map(Closing::new)
 }
 
-fn partitions(
-    kafka: &KafkaSettings,
-    admin: &AdminClient<Quiet>,
-    spec: &TopicSpec,
-) -> Result<i32, KafkaError> {
+fn partitions(kafka: &KafkaSettings, admin: &Admin, spec: &TopicSpec) -> Result<i32, KafkaError> {
     let metadata =
         admin.inner().fetch_metadata(Some(&spec.name), connect::CONTACT_DEADLINE).map_err(|error| {
             KafkaError::Unreachable { servers: kafka.bootstrap_servers.clone(), cause: error.to_string() }
@@ -222,11 +235,11 @@ mod tests {
     /// Fails twice with a code, then succeeds; gives how often it was asked.
     async fn asked(code: Code) -> (Result<(), KafkaError>, u32) {
         let asked = Cell::new(0);
-        let answer = answered("a question", || {
+        let ask = |_| {
             asked.set(asked.get() + 1);
             std::future::ready(if asked.get() < 3 { Err(Rdkafka::AdminOp(code)) } else { Ok(()) })
-        });
-        let answer = answer.await;
+        };
+        let answer = answered(&KafkaSettings::default(), "a question", ask).await;
         (answer, asked.get())
     }
 
