@@ -16,6 +16,7 @@ pub fn specs(kafka: &KafkaSettings, models: &[ModelName]) -> Vec<TopicSpec> {
 }
 
 /// Creates what is missing; a topic that is there is left as it is. Replication is the brokers' default unless given.
+/// Ends when every broker of the cluster knows them all; after 20 s the log says which does not.
 ///
 /// # Errors
 /// [`KafkaError`] when Kafka cannot be reached or refuses.
