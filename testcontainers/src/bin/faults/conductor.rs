@@ -128,7 +128,7 @@ fn conduct(plan: &RunArgs, seed: u64, folder: &Path) -> anyhow::Result<Run> {
     progress.look(&history_folder(folder))?;
     say("checking");
     let report = check(&History::load(&history_folder(folder))?);
-    let failures = failures(plan, converged, progress.publishes);
+    let failures = failures(plan, converged, progress.publishes, &report);
     let passed = report.held() && failures.is_empty();
     let (converged_seconds, folder) = (converged.map(|time| time.as_secs_f64()), folder.to_owned());
     Ok(Run { seed, passed, failures, storm_seconds, converged_seconds, folder, report })
@@ -179,13 +179,16 @@ fn faults(
 }
 
 /// What no history says.
-fn failures(plan: &RunArgs, converged: Option<Duration>, publishes: u64) -> Vec<String> {
+fn failures(plan: &RunArgs, converged: Option<Duration>, publishes: u64, report: &Report) -> Vec<String> {
     let mut failures = Vec::new();
     if converged.is_none() {
         failures.push("not every subscriber got to the last version in time".into());
     }
     if let Some(wanted) = plan.publishes.filter(|wanted| *wanted > publishes) {
         failures.push(format!("{publishes} publishes ended in time, {wanted} were asked for"));
+    }
+    if report.counts.faults.is_empty() {
+        failures.push("no fault struck: this shows nothing; give it more `--minutes`".into());
     }
     failures
 }

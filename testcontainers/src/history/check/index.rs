@@ -39,7 +39,8 @@ pub(super) struct Log<'a> {
 pub(super) struct Operation<'a> {
     pub(super) at: At<'a>,
     pub(super) process: &'a str,
-    pub(super) began_us: u64,
+    /// From when it may have tried to announce: its begin, or the last version it uploaded.
+    pub(super) tries_from_us: u64,
     pub(super) model: &'a ModelName,
     pub(super) action: &'a Action,
     pub(super) patience_ms: u64,
@@ -92,7 +93,7 @@ impl<'a> Index<'a> {
                 let operation_of = Operation {
                     at,
                     process: &line.process,
-                    began_us: line.mono_us,
+                    tries_from_us: line.mono_us,
                     model,
                     action,
                     patience_ms: *patience_ms,
@@ -107,6 +108,7 @@ impl<'a> Index<'a> {
             Event::Uploaded { operation, manifest } => {
                 if let Some(of) = self.operations.get_mut(operation.as_str()) {
                     of.uploaded.push(*manifest);
+                    of.tries_from_us = line.mono_us;
                 }
             }
             Event::Ended(ended) => {

@@ -140,7 +140,7 @@ fn conflict(
 }
 
 fn unknown(index: &Index<'_>, name: &str, operation: &Operation<'_>, at: At<'_>, tally: &mut Tally) {
-    let tried_ms = operation.ended_us.saturating_sub(operation.began_us) / 1_000;
+    let tried_ms = operation.ended_us.saturating_sub(operation.tries_from_us) / 1_000;
     if tried_ms < operation.patience_ms {
         let what = format!("{name} gave up after {tried_ms} ms of {} ms", operation.patience_ms);
         tally.broken(what, [at, operation.at]);

@@ -175,13 +175,6 @@ fn an_outcome_that_is_not_so_is_found() {
             *generation = Generation::new(3);
         }
     });
-    finds(5, "unknown before the deadline", |history| {
-        for line in history.processes.iter_mut().flat_map(|process| &mut process.lines) {
-            if let Event::Ended(Ended { outcome: Outcome::Unknown { .. }, .. }) = line.event {
-                line.mono_us -= PATIENCE_MS * 1_000;
-            }
-        }
-    });
     finds(5, "unknown of one, with another in force", |history| {
         let (generation, announcement) = (Generation::new(LAST + 1), Digest::of(b"other"));
         let unknown = Outcome::Unknown { generation, announcement, cause: String::new() };
@@ -200,6 +193,30 @@ fn an_outcome_that_is_not_so_is_found() {
     finds(5, "settled as a conflict", settled(Settlement::Conflict { by: Digest::of(b"other") }));
     finds(5, "two announcements of one operation", |history| {
         record(history, LAST).state.stamp.reason = "pub-1.1/1".into();
+    });
+}
+
+#[test]
+fn an_outcome_called_unknown_too_early_is_found() {
+    finds(5, "unknown before the deadline", |history| {
+        for line in history.processes.iter_mut().flat_map(|process| &mut process.lines) {
+            if let Event::Ended(Ended { outcome: Outcome::Unknown { .. }, .. }) = line.event {
+                line.mono_us -= PATIENCE_MS * 1_000;
+            }
+        }
+    });
+    finds(5, "unknown soon after a slow upload", |history| {
+        let mut ended_us = 0;
+        // From the last line on: an operation ends after its upload.
+        for line in history.processes.iter_mut().flat_map(|process| process.lines.iter_mut().rev()) {
+            match &line.event {
+                Event::Ended(Ended { outcome: Outcome::Unknown { .. }, .. }) => ended_us = line.mono_us,
+                Event::Uploaded { operation, .. } if operation == "pub-1.1/14" => {
+                    line.mono_us = ended_us - 1_000;
+                }
+                _ => {}
+            }
+        }
     });
 }
 
