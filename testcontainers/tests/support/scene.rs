@@ -19,7 +19,7 @@ use super::{DEADLINE, look_within, runtime, wait_for};
 
 pub(crate) struct Scene {
     stage: Stage,
-    /// As the stage has it.
+    /// As the stage has it, and what a test sets beside.
     pub(crate) kafka: KafkaSettings,
 }
 
@@ -83,7 +83,7 @@ impl Scene {
 
     /// A publisher in this process.
     pub(crate) async fn publisher(&self) -> Publisher {
-        self.stage.publisher().await.unwrap().clone()
+        Publisher::connect(&self.kafka, &self.trusted(), self.signing()).await.unwrap()
     }
 
     /// The same namespace at another address.

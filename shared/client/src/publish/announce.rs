@@ -251,7 +251,7 @@ impl Publisher {
                             Some(error) => return Err(error.into()),
                             None => KafkaError::Transient {
                                 what: "the announcement".into(),
-                                cause: "it is not in the log".into(),
+                                cause: "it is not in the log, and may still come".into(),
                             },
                         },
                     }

@@ -71,7 +71,7 @@ pub enum PublishError {
     Conflict(Box<Conflict>, usize),
     /// The log does not say whether the announcement took force.
     #[error(
-        "unknown: the announcement of generation {generation} was sent and the log cannot be read; \
+        "unknown: the announcement of generation {generation} was sent, and the log does not say what became of it; \
          settle it later with `modelcast settle {model} {generation} {digest}`"
     )]
     Unknown {
@@ -81,7 +81,7 @@ pub enum PublishError {
         generation: Generation,
         /// The announcement.
         digest: Digest,
-        /// Why the log cannot be read.
+        /// Why it does not: it cannot be read, or does not have the announcement, which may still come.
         #[source]
         cause: Box<KafkaError>,
     },

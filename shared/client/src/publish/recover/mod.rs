@@ -268,7 +268,7 @@ impl Publisher {
     ///
     /// # Errors
     /// [`RecoveryError::Moved`] when the log is not the one that was planned for, or somebody else announced;
-    /// [`PublishError::Unknown`] when the log cannot be read; see [`PublishError`] for the others.
+    /// [`PublishError::Unknown`] when the log does not say what became of it; see [`PublishError`] for the others.
     pub async fn recover(
         &self,
         recovery: &Recovery,
