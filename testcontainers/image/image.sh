@@ -14,7 +14,8 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 target=${CARGO_TARGET_DIR:-$here/../../target}
 
-official=apache/kafka:4.1.1
+# With its registry: Podman takes no short name.
+official=docker.io/apache/kafka:4.1.1
 suite=bookworm
 packages=openjdk-17-jre-headless,ca-certificates
 base=modelcast-kafka-base:$suite-jre17

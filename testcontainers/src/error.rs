@@ -6,6 +6,7 @@ use rdkafka::error::KafkaError;
 use testcontainers::TestcontainersError;
 
 use crate::backend::BackendError;
+use crate::port;
 
 /// What went wrong, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -16,18 +17,17 @@ pub enum Error {
     /// This machine offers no Kafka for tests, or not the one that was asked for.
     #[error(transparent)]
     Backend(#[from] BackendError),
-    /// The folder for Kafka's processes could not be made, or its watchdog not started. Another one is named by
-    /// `TMPDIR`.
-    #[error("cannot make a folder for Kafka")]
+    /// The folder for Kafka's processes could not be made, or its watchdog not started.
+    #[error("cannot make a folder for Kafka; TMPDIR names another place for it")]
     Folder(#[source] io::Error),
     /// The process that would remove the container could not be started, so none was created.
-    #[error("cannot start the watchdog of the container")]
+    #[error("cannot start /bin/sh, which is to remove the container once this process is gone")]
     Watchdog(#[source] io::Error),
     /// Every port tried is in use.
-    #[error("no free port for Kafka")]
+    #[error("no free port for Kafka from {} to {}: end what holds them", port::FIRST, port::FIRST + port::COUNT - 1)]
     NoPort,
     /// A proxy before a broker has no port or no thread.
-    #[error("cannot start a proxy before Kafka")]
+    #[error("cannot start a proxy before Kafka, on a free port of loopback and a thread of its own")]
     Proxy(#[source] io::Error),
     /// Docker refused.
     #[error("docker could not {task} in the Kafka container {container}")]
@@ -59,6 +59,15 @@ pub enum Error {
         seconds: u64,
         /// The last lines of the log.
         log: String,
+    },
+    /// Nobody answers where somebody else's Kafka is to be.
+    #[error("no Kafka answers at {address}: start it, or name another in MODELCAST_TEST_KAFKA")]
+    Unreachable {
+        /// What `MODELCAST_TEST_KAFKA` names.
+        address: String,
+        /// What the client says.
+        #[source]
+        source: KafkaError,
     },
     /// Kafka refused a client of the kit.
     #[error("cannot {task}")]

@@ -84,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    const OFFICIAL: &str = "apache/kafka:4.1.1";
+    const OFFICIAL: &str = "docker.io/apache/kafka:4.1.1";
 
     /// A `docker` with the images of a file, and a registry that answers when another file is there.
     const FAKE_DOCKER: &str = r#"#!/bin/sh
@@ -176,7 +176,7 @@ esac
                 .map(|(repository, tag)| ImageName { repository: repository.into(), tag: tag.into() });
             assert_eq!(parse(name), expected, "{name}");
         };
-        check("apache/kafka:4.1.1", Some(("apache/kafka", "4.1.1")));
+        check(OFFICIAL, Some(("docker.io/apache/kafka", "4.1.1")));
         check("kafka", Some(("kafka", "latest")));
         check("mirror:5000/apache/kafka", Some(("mirror:5000/apache/kafka", "latest")));
         check("mirror:5000/apache/kafka:4", Some(("mirror:5000/apache/kafka", "4")));

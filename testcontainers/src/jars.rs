@@ -41,14 +41,16 @@ pub enum JarsError {
     /// None of `MODELCAST_CACHE`, `XDG_CACHE_HOME` and `HOME` is set. Set the first.
     #[error("no cache folder: set {CACHE_VARIABLE}")]
     NoCacheFolder,
-    /// A line of `jars.lock` is not of its form. Make the file anew with `image/lock.sh`.
-    #[error("jars.lock, line {line}: not `GROUP:ARTIFACT:VERSION SIZE SHA256`")]
+    /// A line of `jars.lock` is not of its form.
+    #[error(
+        "jars.lock, line {line}: not `GROUP:ARTIFACT:VERSION SIZE SHA256`; image/lock.sh makes the file anew"
+    )]
     Lock {
         /// Counted from 1.
         line: usize,
     },
     /// The cache folder cannot be used.
-    #[error("{}", path.display())]
+    #[error("cannot use {}; {CACHE_VARIABLE} names another folder", path.display())]
     Folder {
         /// What was read or written.
         path: PathBuf,
@@ -56,8 +58,8 @@ pub enum JarsError {
         #[source]
         source: io::Error,
     },
-    /// The repository did not give a jar. Try again, or name a mirror in `MODELCAST_MAVEN_REPOSITORY`.
-    #[error("cannot fetch {jar} from {url}")]
+    /// The repository did not give a jar.
+    #[error("cannot fetch {jar} from {url}; try again, or name a mirror in {REPOSITORY_VARIABLE}")]
     Fetch {
         /// Its coordinates.
         jar: String,
@@ -67,8 +69,11 @@ pub enum JarsError {
         #[source]
         source: Box<ureq::Error>,
     },
-    /// What the repository gave is not what was locked; nothing of it was kept. Do not use that repository.
-    #[error("{jar} from {url} is not the locked one: SHA-256 {found} of {bytes} bytes, expected {expected}")]
+    /// What the repository gave is not what was locked; nothing of it was kept.
+    #[error(
+        "{jar} from {url} is not the locked one: SHA-256 {found} of {bytes} bytes, expected {expected}; \
+         use another repository, named in {REPOSITORY_VARIABLE}"
+    )]
     Checksum {
         /// Its coordinates.
         jar: String,

@@ -226,12 +226,14 @@ impl KafkaBuilder {
     /// Starts it, and waits until it answers.
     ///
     /// # Errors
-    /// [`Error::Backend`] where this machine offers none. The others: what was created is removed; [`Error::Script`]
+    /// [`Error::Backend`] where this machine offers none, [`Error::Unreachable`] where somebody else's does not answer.
+    /// The others: what was created is removed; [`Error::Script`]
     /// where Kafka's tool refuses a setting, [`Error::Cannot`] where the backend cannot show what is asked for.
     pub fn start(self) -> Result<Kafka, Error> {
         if let Choice::External { address } = backend::choose()? {
             self.plan.must_be_possible(Backend::External, 1)?;
-            topology::ask(address, ANSWER).map_err(|source| Error::Client { task: "reach Kafka", source })?;
+            let unreachable = |source| Error::Unreachable { address: address.clone(), source };
+            topology::ask(address, ANSWER).map_err(unreachable)?;
             let (bootstrap, direct) = (address.clone(), address.clone());
             return Ok(Kafka { id: BrokerId::nth(0), bootstrap, direct, brokers: None });
         }

@@ -11,8 +11,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Linux gives out 32768 and above by itself.
-const FIRST: u16 = 20_000;
-const COUNT: u16 = 12_000;
+pub(crate) const FIRST: u16 = 20_000;
+pub(crate) const COUNT: u16 = 12_000;
 
 /// Where the containers' ports appear.
 #[derive(Clone, Debug, PartialEq, Eq)]

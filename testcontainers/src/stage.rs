@@ -40,7 +40,7 @@ pub enum StageError {
     #[error(transparent)]
     Name(#[from] NameError),
     /// The folder cannot be used.
-    #[error("cannot use the folder of the test")]
+    #[error("cannot use the folder of the test; TMPDIR names another place for it")]
     Folder(#[from] io::Error),
     /// The keys cannot be written or used.
     #[error(transparent)]

@@ -1,7 +1,8 @@
-//! Kafka without a container: as a process of this machine, and the embedded broker.
+//! Kafka without a container: as a process of this machine, the embedded broker, and somebody else's; and what is said
+//! of the choice.
 //!
-//! Each test starts the program `kafka`, since one process has one kind of Kafka, and looks at it from outside: through
-//! `/proc` and a client. Where Java or the embedded broker is missing, the test says so and is skipped; in CI it fails.
+//! Each test starts a process, since one has one kind of Kafka: the program `kafka`, looked at from outside, through
+//! `/proc` and a client, or this binary with one of the ignored tests. Where Java or the embedded broker is missing, the test says so and is skipped; in CI it fails.
 //!
 //! # Invariants
 //! * Whatever is waited for has a deadline.
@@ -17,7 +18,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use modelcast_testcontainers::skip;
+use modelcast::admission::Policy;
+use modelcast_testcontainers::{Ability, Kafka, Stage, TinyModel, offers, skip};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
@@ -57,9 +59,17 @@ impl Holder {
         process.kill().unwrap();
         let error = std::io::read_to_string(process.stderr.take().unwrap()).unwrap();
         process.wait().unwrap();
-        assert!(error.contains("cannot offer"), "{error}");
+        assert!(error.contains("cannot offer") || error.contains("no Kafka for tests"), "{error}");
         skip(&format!("has no Kafka: {error}"));
         None
+    }
+
+    /// Ends it, and gives what it said on standard error.
+    fn end(mut self) -> String {
+        drop(self.process.stdin.take());
+        let error = std::io::read_to_string(self.process.stderr.take().unwrap()).unwrap();
+        assert!(self.process.wait().unwrap().success(), "{error}");
+        error
     }
 
     fn folder(&self) -> &str {
@@ -138,4 +148,89 @@ fn what_a_backend_cannot_show_is_an_error_that_says_so() {
         &["MODELCAST_TEST_KAFKA=docker", "`container`", "`process`", "`embedded`", "HOST:PORT"],
     );
     check("127.0.0.1:1", &["--brokers", "3"], &["127.0.0.1:1", "three brokers"]);
+    check("127.0.0.1:1", &[], &["no Kafka answers at 127.0.0.1:1", "MODELCAST_TEST_KAFKA"]);
+}
+
+#[test]
+fn the_first_that_is_there_is_taken_and_those_before_it_explained() {
+    // Nobody listens there, so there is no engine.
+    let output = Command::new(env!("CARGO_BIN_EXE_kafka"))
+        .env_remove("MODELCAST_TEST_KAFKA")
+        .env("DOCKER_HOST", "tcp://127.0.0.1:1")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    if error.contains("no Kafka for tests") {
+        return skip(&format!("has no Kafka: {error}"));
+    }
+    let said = error.lines().find(|line| line.starts_with("kafka for tests: ")).unwrap();
+    assert!(output.status.success() && said.contains("; not container: "), "{error}");
+    assert!(["process, Java", "embedded, "].iter().any(|one| said.contains(one)), "{said}");
+}
+
+/// Runs an ignored test of this binary in a process of its own.
+fn run(body: &str, kafka: &str, ci: &str) -> std::process::Output {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", body, "--ignored"])
+        .env("MODELCAST_TEST_KAFKA", kafka)
+        // On the main thread the test has no name.
+        .env("RUST_TEST_THREADS", "2")
+        .env("CI", ci)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn somebody_elses_kafka_is_used_and_left_running() {
+    let Some(theirs) = Holder::start("process", &[]) else { return };
+    let address = theirs.said.get("bootstrap.servers").unwrap();
+    let Some(ours) = Holder::start(address, &[]) else { return };
+    assert_eq!(ours.said.get("bootstrap.servers"), Some(address));
+    let said = ours.end();
+    assert!(
+        said.contains(&format!("kafka for tests: external, {address}; MODELCAST_TEST_KAFKA says so")),
+        "{said}"
+    );
+    let ran = run("a_test_on_the_kafka_that_is_named", address, "true");
+    let output = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success() && output.contains("1 passed"), "{output}");
+    assert_eq!(theirs.brokers_that_answer(), 1);
+    theirs.end();
+}
+
+#[test]
+#[ignore = "is the process that somebody_elses_kafka_is_used_and_left_running starts"]
+fn a_test_on_the_kafka_that_is_named() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let stage = Stage::on(&Kafka::start().unwrap(), "external", &["price"]).await.unwrap();
+        let app = stage.subscriber("app-1").unwrap();
+        let app = app.model("price".parse().unwrap(), Policy::standard()).start().await.unwrap();
+        stage.publish_and_wait("price", TinyModel { weight: 2.0 }, 1).await.unwrap();
+        let mut outputs = [0.0];
+        app.models().next().unwrap().load().unwrap().predict(&[3.0], &mut outputs).unwrap();
+        assert_eq!(outputs, [6.0]);
+        app.shutdown().await;
+    });
+}
+
+#[test]
+fn what_is_skipped_is_said_by_name_and_fails_in_ci() {
+    // It is not asked for anything: who needs a restart is turned away before.
+    let (body, kafka) = ("a_test_that_restarts_its_kafka", "127.0.0.1:1");
+    let why = format!("skipped: {body} needs a restart, which external cannot show");
+    let skipped = run(body, kafka, "");
+    let error = String::from_utf8_lossy(&skipped.stderr);
+    assert!(skipped.status.success() && error.lines().any(|line| line == why), "{error}");
+    let failed = run(body, kafka, "true");
+    // The harness shows what a failed test said with its own output.
+    let output = String::from_utf8_lossy(&failed.stdout);
+    assert!(!failed.status.success() && output.contains(&format!("{why}; CI skips nothing")), "{output}");
+}
+
+#[test]
+#[ignore = "is the process that what_is_skipped_is_said_by_name_and_fails_in_ci starts"]
+fn a_test_that_restarts_its_kafka() {
+    assert!(!offers(&[Ability::Restart]), "somebody else's Kafka is not to be restarted");
 }

@@ -53,7 +53,7 @@ pub enum SecurityError {
     #[error("cannot make a certificate")]
     Certificate(#[from] rcgen::Error),
     /// They cannot be kept.
-    #[error("cannot keep certificates")]
+    #[error("cannot keep certificates; TMPDIR names another place for them")]
     Folder(#[from] io::Error),
 }
 
