@@ -301,7 +301,7 @@ fn a_controller_that_dies_has_a_successor() {
 }
 
 #[test]
-fn a_cluster_starts_in_seconds_with_settings_of_its_own() {
+fn a_cluster_starts_with_settings_of_its_own() {
     if !offers(&[Ability::Cluster]) {
         return;
     }

@@ -110,7 +110,7 @@ fn a_flip_of_any_byte_of_a_chunk_a_manifest_or_an_announcement_does_not_get_thro
             row.must_answer();
             row.publish_undamaged();
             let flips = damaged.iter().filter(|record| record.kind == kind).count();
-            println!("{flips} of {flips} flips of a byte ({name}) refused or ignored");
+            println!("{flips} flips of a byte ({name}): none got through");
         }
     });
 }

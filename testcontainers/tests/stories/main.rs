@@ -1,12 +1,10 @@
 //! Stories: what users do, told to a real Kafka from beginning to end.
 //!
 //! One module a story. In most, apps and commands are the built programs: `cargo xtask test` builds them first, and a
-//! program that is missing fails its story by name. Some publish in this process, since a model of one weight says
-//! more than a data set would: `late_joiner`, `swap_under_load`, `restart_without_kafka`, parts of `rollback`; and
-//! `admission` and `damaged_records` write by hand what no publisher would. In `conflict`, `large_artifacts`,
-//! `many_subscribers`, `hostile_models`, `publisher_killed` and `stopped_publisher` the publishers and subscribers are
-//! this test binary, or further processes of it; `modelcast` tells the status. Not for what can be proven without
-//! Kafka: that is in the crates' own tests.
+//! program that is missing fails its story by name. Many publish in this process, where a model of one weight says
+//! more than a data set would, or where a step of the publish is held; some write by hand what no publisher would
+//! (`admission`, `damaged_records`). What is to be killed or frozen in the middle is a further process of this test
+//! binary (`support/part.rs`). Not for what can be proven without Kafka: that is in the crates' own tests.
 //!
 //! # Invariants
 //! * All stories share one Kafka; each has a namespace of its own, and one that stops Kafka has its own. Faults strike

@@ -30,7 +30,7 @@ struct Fleet {
 
 impl Fleet {
     fn at_generation_3(stem: &str) -> Self {
-        let (runtime, scene) = (runtime(), Scene::new(stem, &[MODEL]));
+        let (runtime, scene) = (runtime(), Scene::new(stem, &[MODEL, OTHER]));
         let publisher = runtime.block_on(scene.publisher());
         let apps = ["running", "stopped"].map(|name| scene.app(name, &[MODEL])).into();
         let fleet = Self { runtime, scene, publisher, apps };
@@ -239,19 +239,23 @@ fn topics_that_are_missing_are_to_be_created_first() {
 
 #[test]
 fn a_hanging_reader_notices_a_log_that_was_created_anew_and_grew_past_its_offset() {
-    let (runtime, scene) = (runtime(), Scene::new("anew-refilled", &[MODEL, OTHER]));
-    let publisher = runtime.block_on(scene.publisher());
-    let mut app = scene.app("app-1", &[MODEL]);
-    let published = runtime.block_on(linear::publish(&publisher, linear::request(MODEL, 1.0)));
-    app.wait_until_live(MODEL, 1, published.generation.get());
-
-    app.running.freeze();
-    runtime.block_on(create_anew(&scene.kafka, &[topic::announcements(&scene.kafka.namespace)]));
+    let mut fleet = Fleet::at_generation_3("anew-refilled");
+    fleet.apps[0].running.freeze();
+    fleet.runtime.block_on(create_anew(&fleet.scene.kafka, &[fleet.announcements()]));
     for weight in 1..=5_u32 {
-        runtime.block_on(linear::publish(&publisher, linear::request(OTHER, f64::from(weight))));
+        let other = linear::request(OTHER, f64::from(weight));
+        fleet.runtime.block_on(linear::publish(&fleet.publisher, other));
     }
-    app.running.thaw();
-    wait_for("the reader to notice", || {
-        warns(&app, "history lost: generation 1 was seen, the log has 0").then_some(())
-    });
+    fleet.apps[0].running.thaw();
+    for app in &fleet.apps {
+        wait_for("the loss to be noticed", || warns(app, LOST).then_some(()));
+    }
+    fleet.must_serve(2, 3);
+    fleet.must_be_refused();
+
+    assert_eq!(fleet.recover(&[])["generation"], 3);
+    for app in &fleet.apps {
+        wait_for("the warning to go", || (app.model(MODEL)["warnings"] == json!([])).then_some(()));
+    }
+    fleet.must_go_on(3, 3);
 }

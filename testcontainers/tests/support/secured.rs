@@ -163,9 +163,29 @@ impl Secured {
         self.run("trainer", &format!("trainer-{user}.toml"), args)
     }
 
+    /// Runs a program, which says no secret.
     pub(crate) fn run(&self, program: &str, config: &str, args: &[&str]) -> Ended {
         let config = self.scene.shown(config);
-        programs::run(program, &[args, &["--config", &config]].concat(), &self.scene.folder())
+        let ended = programs::run(program, &[args, &["--config", &config]].concat(), &self.scene.folder());
+        self.must_hide_secrets(program, &format!("{}{}", ended.stdout, ended.stderr));
+        ended
+    }
+
+    /// What nobody may see is not there: passwords, and each line of each private key.
+    pub(crate) fn must_hide_secrets(&self, who: &str, said: &str) {
+        for (user, password) in security().passwords() {
+            assert!(password.len() > 4 && !said.contains(password), "{who} says the password of {user}");
+        }
+        let users = USERS.map(|(user, _)| user).into_iter().chain(["broker"]);
+        let keys = users.map(|user| security().path(&format!("{user}.key.pem")));
+        for path in keys.chain([self.scene.path("keys/team.key.pem")]) {
+            let pem = fs::read_to_string(&path).unwrap();
+            let lines: Vec<_> = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+            assert!(!lines.is_empty());
+            for line in lines {
+                assert!(line.len() > 4 && !said.contains(line), "{who} says a line of {}", path.display());
+            }
+        }
     }
 
     /// Starts an app as this user.

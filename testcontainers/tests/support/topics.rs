@@ -1,6 +1,6 @@
 //! What happens to topics behind everybody's back: deleted and created anew, copied elsewhere, cut.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use modelcast::protocol::topic::TopicSpec;
 use modelcast::settings::KafkaSettings;
@@ -14,6 +14,7 @@ use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use super::{DEADLINE, wait_for};
 
 const SEND_DEADLINE: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Key and value of a record.
 pub(crate) type Pair = (Vec<u8>, Vec<u8>);
@@ -41,11 +42,14 @@ pub(crate) async fn create_anew(kafka: &KafkaSettings, topics: &[TopicSpec]) {
         .collect();
     // The controller refuses a name until the old topic is gone, and the broker takes a moment to hear of the new one.
     let mut missing = new.iter().collect::<Vec<_>>();
+    let started = Instant::now();
     while !missing.is_empty() {
+        assert!(started.elapsed() < DEADLINE, "Kafka still refuses {missing:?}");
         let created = admin.create_topics(missing.iter().copied(), &options).await.unwrap();
         let done: Vec<_> = created.iter().map(Result::is_ok).collect();
         let mut done = done.iter();
         missing.retain(|_| !done.next().unwrap());
+        tokio::time::sleep(LOOK_EVERY).await;
     }
     for spec in topics {
         wait_for("the new topic", || is_known(kafka, &spec.name).then_some(()));
