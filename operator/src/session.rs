@@ -127,9 +127,9 @@ impl From<PublishError> for Failure {
             Class::Failed => Exit::Failed,
         };
         let advice = match &error {
-            PublishError::Unknown { model, generation, digest, .. } => {
-                Some(format!("once Kafka answers again, run: modelcast settle {model} {generation} {digest}"))
-            }
+            PublishError::Unknown { model, generation, digest, .. } => Some(format!(
+                "once all brokers are back, run: modelcast settle {model} {generation} {digest}"
+            )),
             PublishError::Conflict(..) => {
                 Some("look at `modelcast status` and `modelcast versions`, and decide again".to_owned())
             }

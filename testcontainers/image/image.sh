@@ -14,7 +14,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 target=${CARGO_TARGET_DIR:-$here/../../target}
 
-# With its registry: Podman takes no short name.
+# With its registry: Podman may know none for a short name.
 official=docker.io/apache/kafka:4.1.1
 suite=bookworm
 packages=openjdk-17-jre-headless,ca-certificates

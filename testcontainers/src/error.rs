@@ -18,7 +18,7 @@ pub enum Error {
     #[error(transparent)]
     Backend(#[from] BackendError),
     /// The folder for Kafka's processes could not be made, or its watchdog not started.
-    #[error("cannot make a folder for Kafka; TMPDIR names another place for it")]
+    #[error("cannot make a folder for Kafka, which TMPDIR puts elsewhere, or start /bin/sh to watch over it")]
     Folder(#[source] io::Error),
     /// The process that would remove the container could not be started, so none was created.
     #[error("cannot start /bin/sh, which is to remove the container once this process is gone")]

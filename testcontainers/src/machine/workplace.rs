@@ -60,12 +60,8 @@ impl Workplace {
         // Scripts are not written for others.
         let is_plain = |character: char| character.is_ascii_alphanumeric() || "/._-+@".contains(character);
         let path = folder.to_str().filter(|path| path.starts_with('/') && path.chars().all(is_plain));
-        let path = path.ok_or_else(|| {
-            io::Error::other(format!(
-                "{}: blanks or the like; name another folder in TMPDIR",
-                folder.display()
-            ))
-        })?;
+        let path =
+            path.ok_or_else(|| io::Error::other(format!("blanks or the like in {}", folder.display())))?;
         fs::create_dir(path)?;
         let watchdog = Command::new("/bin/sh")
             .args(["-c", WATCHDOG, "modelcast-watchdog", path])

@@ -138,7 +138,7 @@ fn lost_acknowledgements_leave_one_record_each_and_the_outcome_committed() {
 }
 
 #[test]
-fn an_outcome_is_not_unknown_while_the_log_can_be_read() {
+fn an_outcome_is_not_unknown_where_the_log_has_the_announcement() {
     if !offers(&[Ability::Settings]) {
         return;
     }

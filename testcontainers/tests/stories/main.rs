@@ -3,8 +3,8 @@
 //! One module a story. In most, apps and commands are the built programs: `cargo xtask test` builds them first, and a
 //! program that is missing fails its story by name. Many publish in this process, where a model of one weight says
 //! more than a data set would, or where a step of the publish is held; some write by hand what no publisher would
-//! (`admission`, `damaged_records`). What is to be killed or frozen in the middle is a further process of this test
-//! binary (`support/part.rs`). Not for what can be proven without Kafka: that is in the crates' own tests.
+//! (`admission`, `damaged_records`). What else needs a process of its own is a further one of this test binary
+//! (`support/part.rs`). Not for what can be proven without Kafka: that is in the crates' own tests.
 //!
 //! # Invariants
 //! * All stories share one Kafka; each has a namespace of its own, and one that stops Kafka has its own. Faults strike

@@ -75,6 +75,8 @@ fn ten_subscribers_go_live_on_300_mb_and_answer_alike() {
 
 #[test]
 fn ten_subscribers_in_one_process_go_live_and_take_their_reports_with_them() {
+    // A report is withdrawn within 3 s, or stays.
+    let _turn = whole_machine();
     runtime().block_on(async {
         let stage = Stage::on(Kafka::shared(), "in-process", &[MODEL]).await.unwrap();
         let price = model(MODEL);

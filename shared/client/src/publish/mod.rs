@@ -63,7 +63,7 @@ impl Publisher {
         Ok(Self { catalog, signing, announce_deadline: announce::ANNOUNCE_DEADLINE })
     }
 
-    /// Sets how long an announcement is sent again, while its outcome cannot be read, before that is
+    /// Sets how long an announcement is sent again, while the log does not say what became of it, before that is
     /// [`PublishError::Unknown`]: 60 s unless set. Looked at after each send and look at the log, which are not cut
     /// short by it: together they can take a minute more.
     #[must_use]

@@ -188,7 +188,8 @@ fn failures(plan: &RunArgs, converged: Option<Duration>, publishes: u64, report:
         failures.push(format!("{publishes} publishes ended in time, {wanted} were asked for"));
     }
     if report.counts.faults.is_empty() {
-        failures.push("no fault struck: this shows nothing; give it more `--minutes`".into());
+        failures
+            .push("no fault struck: this shows nothing; give it more `--minutes` or `--publishes`".into());
     }
     failures
 }

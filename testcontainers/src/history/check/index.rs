@@ -40,7 +40,7 @@ pub(super) struct Operation<'a> {
     pub(super) at: At<'a>,
     pub(super) process: &'a str,
     /// From when it may have tried to announce: its begin, or the last version it uploaded.
-    pub(super) tries_from_us: u64,
+    pub(super) tries_from: (At<'a>, u64),
     pub(super) model: &'a ModelName,
     pub(super) action: &'a Action,
     pub(super) patience_ms: u64,
@@ -93,7 +93,7 @@ impl<'a> Index<'a> {
                 let operation_of = Operation {
                     at,
                     process: &line.process,
-                    tries_from_us: line.mono_us,
+                    tries_from: (at, line.mono_us),
                     model,
                     action,
                     patience_ms: *patience_ms,
@@ -108,7 +108,7 @@ impl<'a> Index<'a> {
             Event::Uploaded { operation, manifest } => {
                 if let Some(of) = self.operations.get_mut(operation.as_str()) {
                     of.uploaded.push(*manifest);
-                    of.tries_from_us = line.mono_us;
+                    of.tries_from = (at, line.mono_us);
                 }
             }
             Event::Ended(ended) => {

@@ -140,10 +140,11 @@ fn conflict(
 }
 
 fn unknown(index: &Index<'_>, name: &str, operation: &Operation<'_>, at: At<'_>, tally: &mut Tally) {
-    let tried_ms = operation.ended_us.saturating_sub(operation.tries_from_us) / 1_000;
+    let (tries_at, tries_from_us) = operation.tries_from;
+    let tried_ms = operation.ended_us.saturating_sub(tries_from_us) / 1_000;
     if tried_ms < operation.patience_ms {
         let what = format!("{name} gave up after {tried_ms} ms of {} ms", operation.patience_ms);
-        tally.broken(what, [at, operation.at]);
+        tally.broken(what, [at, tries_at]);
     }
     let Some((_, ended)) = operation.ended else { return };
     let Outcome::Unknown { generation, announcement, .. } = ended.outcome else { return };
