@@ -68,7 +68,7 @@ pub(crate) fn config(kafka: &KafkaSettings, purpose: Purpose) -> ClientConfig {
             config.set("fetch.queue.backoff.ms", "10").set("queued.max.messages.kbytes", "4096");
         }
         Purpose::Scan => {
-            config.set("queued.max.messages.kbytes", "4096");
+            config.set("fetch.queue.backoff.ms", "10").set("queued.max.messages.kbytes", "4096");
         }
         Purpose::Bulk => {
             config.set("fetch.queue.backoff.ms", "10").set("queued.max.messages.kbytes", "16384");
@@ -217,3 +217,17 @@ impl ClientContext for Entrance {
 }
 
 impl ConsumerContext for Entrance {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_reads_asks_for_more_as_soon_as_there_is_room() {
+        for purpose in [Purpose::News, Purpose::Scan, Purpose::Bulk, Purpose::Trickle, Purpose::Join] {
+            let config = config(&KafkaSettings::default(), purpose);
+            // Unless set a second, whenever the queue was full.
+            assert_eq!(config.get("fetch.queue.backoff.ms"), Some("10"), "{purpose:?}");
+        }
+    }
+}
