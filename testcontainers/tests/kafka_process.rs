@@ -20,11 +20,15 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use modelcast::admission::Policy;
-use modelcast_testcontainers::{Ability, Kafka, Stage, TinyModel, offers, skip};
+use modelcast::protocol::ModelName;
+use modelcast::subscribe::SubscriberBuilder;
+use modelcast_testcontainers::{Ability, Fleet, Kafka, Stage, TinyModel, offers, skip};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 const DEADLINE: Duration = Duration::from_secs(60);
+/// In one process.
+const SUBSCRIBERS: usize = 3;
 
 /// A Kafka in another process, and what that said of it.
 struct Holder {
@@ -208,13 +212,18 @@ fn a_test_on_the_kafka_that_is_named() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let stage = Stage::on(&Kafka::start().unwrap(), "external", &["price"]).await.unwrap();
-        let app = stage.subscriber("app-1").unwrap();
-        let app = app.model("price".parse().unwrap(), Policy::standard()).start().await.unwrap();
-        stage.publish_and_wait("price", TinyModel { weight: 2.0 }, 1).await.unwrap();
-        let mut outputs = [0.0];
-        app.models().next().unwrap().load().unwrap().predict(&[3.0], &mut outputs).unwrap();
-        assert_eq!(outputs, [6.0]);
-        app.shutdown().await;
+        let price: ModelName = "price".parse().unwrap();
+        let follow = |one: SubscriberBuilder| one.model(price.clone(), Policy::standard());
+        let fleet = Fleet::in_process(&stage, "app", SUBSCRIBERS, follow).await.unwrap();
+        stage.publish_and_wait("price", TinyModel { weight: 2.0 }, SUBSCRIBERS).await.unwrap();
+        for (name, one) in fleet.iter() {
+            let mut outputs = [0.0];
+            one.model(&price).unwrap().load().unwrap().predict(&[3.0], &mut outputs).unwrap();
+            assert_eq!(outputs, [6.0], "{name}");
+        }
+        fleet.shutdown().await;
+        let reports = modelcast::fleet::Fleet::read(stage.kafka()).await.unwrap();
+        assert_eq!(reports.of(&price).count(), 0, "they take their reports with them");
     });
 }
 

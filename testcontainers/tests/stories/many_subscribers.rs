@@ -1,16 +1,14 @@
-//! An artifact of 300 MB, and ten subscriber processes that fetch it at once; and ten subscribers in one process.
+//! An artifact of 300 MB, and ten subscriber processes that fetch it at once.
 //!
-//! The former costs some 4 GB of memory, since each keeps it, and as much on disk.
+//! Costs some 4 GB of memory, since each keeps it, and as much on disk.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use modelcast::Subscriber;
-use modelcast::admission::Policy;
 use modelcast::protocol::resolve::Identity;
-use modelcast::subscribe::SubscriberBuilder;
-use modelcast_testcontainers::{Fleet, Kafka, Stage, TinyModel};
+use modelcast_testcontainers::{Fleet, Kafka};
 use serde_json::json;
 
 use crate::support::part::{self, Place};
@@ -71,27 +69,6 @@ fn ten_subscribers_go_live_on_300_mb_and_answer_alike() {
     );
     let (status, code) = scene.status(MODEL);
     assert_eq!((code, &status["counts"]["live"]), (Some(0), &json!(SUBSCRIBERS)), "{status:#}");
-}
-
-#[test]
-fn ten_subscribers_in_one_process_go_live_and_take_their_reports_with_them() {
-    // A report is withdrawn within 3 s, or stays.
-    let _turn = whole_machine();
-    runtime().block_on(async {
-        let stage = Stage::on(Kafka::shared(), "in-process", &[MODEL]).await.unwrap();
-        let price = model(MODEL);
-        let follow = |one: SubscriberBuilder| one.model(price.clone(), Policy::standard());
-        let fleet = Fleet::in_process(&stage, "app", SUBSCRIBERS, follow).await.unwrap();
-        stage.publish_and_wait(MODEL, TinyModel { weight: 2.0 }, SUBSCRIBERS).await.unwrap();
-        for (name, one) in fleet.iter() {
-            let mut outputs = [0.0];
-            one.model(&price).unwrap().load().unwrap().predict(&[3.0], &mut outputs).unwrap();
-            assert_eq!(outputs, [6.0], "{name}");
-        }
-        fleet.shutdown().await;
-        let reports = modelcast::fleet::Fleet::read(stage.kafka()).await.unwrap();
-        assert_eq!(reports.of(&price).count(), 0);
-    });
 }
 
 #[test]
