@@ -3,7 +3,7 @@
 //! # Invariants
 //! * Each look asks with a new client, so that it is the broker at that address that answers, and not whom it named.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -11,6 +11,9 @@ use rdkafka::error::KafkaResult;
 use rdkafka::metadata::Metadata;
 
 use crate::node::BrokerId;
+
+/// Who answers on a connection to an address that was given, and not learned.
+const BOOTSTRAP: i32 = -1;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Topology {
@@ -41,8 +44,15 @@ pub(crate) fn client(address: &str) -> ClientConfig {
 
 /// Asks the broker at an address.
 pub(crate) fn ask(address: &str, within: Duration) -> KafkaResult<Topology> {
-    let client: BaseConsumer = client(address).create()?;
-    client.fetch_metadata(None, within).map(|metadata| Topology::from(&metadata))
+    let until = Instant::now() + within;
+    loop {
+        let client: BaseConsumer = client(address).create()?;
+        let metadata = client.fetch_metadata(None, within)?;
+        // Once a client knows the others it may turn to one of them: then another client is asked.
+        if metadata.orig_broker_id() == BOOTSTRAP || Instant::now() > until {
+            return Ok(Topology::from(&metadata));
+        }
+    }
 }
 
 impl Topology {

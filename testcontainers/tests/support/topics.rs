@@ -59,8 +59,12 @@ pub(crate) async fn create_anew(kafka: &KafkaSettings, topics: &[TopicSpec]) {
 /// Whether the broker at this address knows a topic and all its leaders. Not asked by the topic's name: with it a client
 /// turns to the topic's leader.
 pub(crate) fn is_known(kafka: &KafkaSettings, topic: &str) -> bool {
-    let looker: BaseConsumer = config(kafka).create().unwrap();
-    let metadata = looker.fetch_metadata(None, DEADLINE).unwrap();
+    let metadata = wait_for("an answer of this broker", || {
+        let looker: BaseConsumer = config(kafka).create().unwrap();
+        let metadata = looker.fetch_metadata(None, DEADLINE).unwrap();
+        // Once a client knows the others it may turn to one of them; -1 answers where it was sent.
+        (metadata.orig_broker_id() == -1).then_some(metadata)
+    });
     metadata.topics().iter().find(|one| one.name() == topic).is_some_and(|topic| {
         let partitions = topic.partitions();
         !partitions.is_empty() && partitions.iter().all(|one| one.leader() >= 0)

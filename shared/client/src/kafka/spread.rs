@@ -20,6 +20,8 @@ use crate::settings::KafkaSettings;
 
 /// How long one broker may take for an answer; it is asked again.
 const ANSWER: Duration = Duration::from_secs(2);
+/// Who answers on a connection to an address that was given, and not learned.
+const BOOTSTRAP: i32 = -1;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Blocks until each broker that is in the cluster knows these topics, and a leader of each partition. After so long
@@ -67,10 +69,11 @@ fn lack(
             continue;
         }
         // With a client of its own, and not by a topic's name, with which the client would turn to that topic's
-        // leader: it is this broker that is to answer.
-        let broker = administer(&KafkaSettings { bootstrap_servers: address.clone(), ..kafka.clone() })?;
-        let known = ask(&broker, None);
-        let unknown = |topic: &&String| !known.as_ref().is_ok_and(|known| knows(known, topic));
+        // leader: it is this broker that is to answer. Once a client knows the others it may turn to one of them.
+        let client = administer(&KafkaSettings { bootstrap_servers: address.clone(), ..kafka.clone() })?;
+        let known = ask(&client, None).ok();
+        let known = known.filter(|known| [BOOTSTRAP, broker.id()].contains(&known.orig_broker_id()));
+        let unknown = |topic: &&String| !known.as_ref().is_some_and(|known| knows(known, topic));
         if let Some(topic) = topics.iter().find(unknown) {
             return Ok(Some(format!("the broker at {address} does not know all leaders of topic {topic}")));
         }
