@@ -178,7 +178,7 @@ fn faults(
     })
 }
 
-/// What no history says.
+/// What the checker does not judge.
 fn failures(plan: &RunArgs, converged: Option<Duration>, publishes: u64, report: &Report) -> Vec<String> {
     let mut failures = Vec::new();
     if converged.is_none() {
