@@ -76,9 +76,10 @@ pub(crate) fn config(kafka: &KafkaSettings, purpose: Purpose) -> ClientConfig {
         }
         Purpose::Trickle => {
             // A request ends with its answer's last byte, or is made again from its beginning: within 6 s 8 MB come
-            // through only at 11 Mbit/s, and a record of the largest size within 20 s at 0.4 Mbit/s.
+            // through only at 11 Mbit/s, and a record of the largest size within 20 s at 0.4 Mbit/s. A broker answers
+            // with a whole batch however little is asked for, and what it gives of a second one in vain comes twice.
             config.set("fetch.queue.backoff.ms", "10").set("queued.max.messages.kbytes", "16384");
-            config.set("fetch.message.max.bytes", "1048576").set("fetch.max.bytes", "1048576");
+            config.set("fetch.message.max.bytes", "1");
             config.set("socket.timeout.ms", "20000");
         }
         Purpose::Produce => {
