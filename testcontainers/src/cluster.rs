@@ -115,7 +115,7 @@ impl Cluster {
     /// Who decides about topics and leaders: the active controller; waits until it is a broker that runs.
     ///
     /// # Errors
-    /// [`Error::NotReady`], [`Error::Docker`]; [`Error::Cannot`] where no broker runs.
+    /// [`Error::NotReady`], [`Error::Docker`], [`Error::Script`]; [`Error::Cannot`] where no broker runs.
     pub fn controller(&self) -> Result<BrokerId, Error> {
         self.brokers.controller()
     }

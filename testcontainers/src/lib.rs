@@ -25,7 +25,7 @@
 #![doc = "```"]
 //! In `Cargo.toml`: `modelcast = { git = "…" }`, and under `[dev-dependencies]` the same for
 //! `modelcast-testcontainers`, and `tokio` with `macros` and `rt-multi-thread` for `#[tokio::test]`. The build compiles
-//! librdkafka: it needs a C and C++ compiler, `make`, and OpenSSL's headers.
+//! librdkafka: it needs a C and C++ compiler, `make`, `pkg-config`, and OpenSSL's headers.
 //!
 //! # Where the Kafka comes from
 //! The first of these that the machine can offer, or the one that `MODELCAST_TEST_KAFKA` names; standard error says
@@ -33,10 +33,10 @@
 //!
 //! | `MODELCAST_TEST_KAFKA` | what it needs |
 //! |---|---|
-//! | `container` | Docker, or Podman with its socket in `DOCKER_HOST`; the image that `MODELCAST_KAFKA_IMAGE` names, or `apache/kafka`, pulled, or as root on Debian one that is built |
+//! | `container` | Docker, or Podman with its socket in `DOCKER_HOST`; the image that `MODELCAST_KAFKA_IMAGE` names (`java` on its `PATH`, Kafka's jars in its `/opt/kafka/libs`), or `apache/kafka`, pulled, or as root on Debian one that is built |
 //! | `process` | Linux and Java 17, in `JAVA_HOME` or on the `PATH`; fetches 56 MB once, from `MODELCAST_MAVEN_REPOSITORY` or Maven Central, into `MODELCAST_CACHE` or `~/.cache/modelcast` |
 //! | `embedded` | Linux and `modelcast-broker`, in `MODELCAST_BROKER` or on the `PATH` |
-//! | `HOST:PORT` | a Kafka for tests alone |
+//! | `HOST:PORT` | a Kafka for tests alone: their topics stay there |
 
 mod backend;
 mod blocking;

@@ -2,12 +2,12 @@
 //!
 //! # Invariants
 //! * It ends with its handle; one made by [`bound_command`] also with the thread that started it, so with a test that
-//!   is killed (on Linux, where `setpriv` of util-linux exists).
+//!   is killed.
 
 use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::wait::{NotYet, wait_until_blocking};
@@ -16,14 +16,14 @@ use crate::wait::{NotYet, wait_until_blocking};
 #[derive(Debug)]
 pub struct Process(Child);
 
-/// A command for a program that the kernel ends when the thread that starts it is gone. It reads nothing.
+/// A command for a program that the kernel ends when the thread that starts it is gone: on Linux with the `setpriv` of
+/// util-linux, elsewhere it is a plain command. It reads nothing.
 #[must_use]
 pub fn bound_command(program: impl AsRef<OsStr>) -> Command {
-    let setpriv = ["/usr/bin/setpriv", "/bin/setpriv"].into_iter().find(|path| Path::new(path).is_file());
-    let mut command = match setpriv {
+    let mut command = match *BINDS {
         Some(setpriv) => {
             let mut command = Command::new(setpriv);
-            command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+            command.args(BOUND).arg(program);
             command
         }
         None => Command::new(program),
@@ -31,6 +31,16 @@ pub fn bound_command(program: impl AsRef<OsStr>) -> Command {
     command.stdin(Stdio::null());
     command
 }
+
+const BOUND: [&str; 3] = ["--pdeathsig", "KILL", "--"];
+/// A program that binds another. A busybox has one of that name which does not.
+static BINDS: LazyLock<Option<&str>> = LazyLock::new(|| {
+    let binds = |setpriv: &&str| {
+        let tried = Command::new(setpriv).args(BOUND).arg("true").stderr(Stdio::null()).status();
+        tried.is_ok_and(|status| status.success())
+    };
+    ["/usr/bin/setpriv", "/bin/setpriv"].into_iter().find(binds)
+});
 
 impl Process {
     /// Starts it.
@@ -118,6 +128,7 @@ impl Drop for Process {
 mod tests {
     use std::io::{BufRead as _, BufReader};
     use std::os::unix::process::ExitStatusExt as _;
+    use std::path::Path;
 
     use super::*;
     use crate::wait::DEADLINE;
@@ -162,7 +173,7 @@ mod tests {
         assert!(!Path::new(&path).exists());
 
         let mut orphan = std::thread::spawn(start).join().unwrap();
-        if Path::new("/usr/bin/setpriv").is_file() {
+        if BINDS.is_some() {
             assert_eq!(orphan.wait(DEADLINE).unwrap().signal(), Some(9));
         }
     }

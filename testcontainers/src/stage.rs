@@ -176,7 +176,8 @@ impl Stage {
     /// Publishes a tiny model, by the whole sequence that a trainer's goes through.
     ///
     /// # Errors
-    /// [`StageError::NothingNew`] when this weight is the champion's; [`StageError::Publish`].
+    /// [`StageError::NothingNew`] when this weight is the champion's; [`StageError::Name`] and [`StageError::Model`] for
+    /// a name or a weight that is none; [`StageError::Kafka`], [`StageError::Publish`].
     pub async fn publish(&self, model: &str, tiny: TinyModel) -> Result<PublishedVersion, StageError> {
         let request = tiny.request(model.parse()?, AUTHOR)?;
         publish(self.publisher().await?, request).await

@@ -25,6 +25,11 @@ pub struct NotYet {
     pub last_seen: String,
 }
 
+/// When a time is over; one that no clock can tell, in a century.
+pub(crate) fn after(now: tokio::time::Instant, time: Duration) -> tokio::time::Instant {
+    now.checked_add(time).unwrap_or_else(|| now + Duration::from_secs(100 * 365 * 24 * 60 * 60))
+}
+
 /// Looks until `look` gives `Ok`. What it gives as `Err` is what it sees meanwhile, for the error of the wait.
 ///
 /// Subscribers of the same runtime go on meanwhile; a look that hangs is given up at the deadline.
@@ -49,7 +54,7 @@ pub async fn wait_until<T, S: Display>(
     within: Duration,
     mut look: impl AsyncFnMut() -> Result<T, S>,
 ) -> Result<T, NotYet> {
-    let deadline = tokio::time::Instant::now() + within;
+    let deadline = after(tokio::time::Instant::now(), within);
     let mut last_seen = "nothing, the first look did not end".to_owned();
     while let Ok(looked) = tokio::time::timeout_at(deadline, look()).await {
         match looked {
@@ -74,13 +79,13 @@ pub fn wait_until_blocking<T, S: Display>(
     within: Duration,
     mut look: impl FnMut() -> Result<T, S>,
 ) -> Result<T, NotYet> {
-    let deadline = Instant::now() + within;
+    let started = Instant::now();
     loop {
         let seen = match look() {
             Ok(found) => return Ok(found),
             Err(seen) => seen,
         };
-        if Instant::now() >= deadline {
+        if started.elapsed() >= within {
             return Err(NotYet { what: what.to_owned(), within, last_seen: seen.to_string() });
         }
         std::thread::park_timeout(LOOK_EVERY);
@@ -113,9 +118,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_time_there_is_one_look() {
+    async fn without_time_there_is_one_look_and_without_end_none_too_many() {
         assert_eq!(wait_until("rain", Duration::ZERO, async || Ok::<_, &str>(1)).await, Ok(1));
         assert_eq!(wait_until_blocking("rain", Duration::ZERO, || Ok::<_, &str>(1)), Ok(1));
+        assert_eq!(wait_until("rain", Duration::MAX, async || Ok::<_, &str>(1)).await, Ok(1));
+        assert_eq!(wait_until_blocking("rain", Duration::MAX, || Ok::<_, &str>(1)), Ok(1));
         let error = wait_until_blocking("rain", Duration::ZERO, || Err::<(), _>("sun")).unwrap_err();
         assert_eq!(error.last_seen, "sun");
     }

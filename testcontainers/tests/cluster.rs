@@ -253,11 +253,18 @@ fn whoever_comes_next_finds_the_cluster_whole() {
     cluster.kill(second).unwrap();
     cluster.fill_disk(third).unwrap();
     cluster.kill(third).unwrap();
+    let machine = cluster.machine().to_owned();
     drop(cluster);
 
-    let cluster = Cluster::exclusive();
+    // There are two: whoever gets the other one takes the next too.
+    let mut turns = vec![Cluster::exclusive()];
+    if turns[0].machine() != machine {
+        turns.push(Cluster::exclusive());
+    }
+    let cluster = turns.last().unwrap();
+    assert_eq!(cluster.machine(), machine);
     for broker in cluster.brokers() {
-        assert_eq!(in_sync(&cluster, broker, &topic), BTreeSet::from([1, 2, 3]));
+        assert_eq!(in_sync(cluster, broker, &topic), BTreeSet::from([1, 2, 3]));
     }
     let producer: BaseProducer = client(cluster.bootstrap_servers()).create().unwrap();
     produce(&producer, &topic, 0..1).unwrap();

@@ -193,7 +193,9 @@ fn the_image_runs_the_three_programs_as_a_user_without_rights() {
 
     let application = application(&image, folder.path());
     let flags = ["--detach", "--init", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"];
-    let serve = [application.0.as_str(), "consumer-app", "serve", "--config", "test/app.toml"];
+    // Where this test is killed, nobody else ends it.
+    let serve =
+        [application.0.as_str(), "timeout", "600", "consumer-app", "serve", "--config", "test/app.toml"];
     let container = printed(&docker(&[&["run"], &flags[..], &serve].concat())).trim().to_owned();
     let check = health_check();
     let exec: Vec<&str> = ["exec", &container].into_iter().chain(check.iter().map(String::as_str)).collect();
@@ -201,5 +203,6 @@ fn the_image_runs_the_three_programs_as_a_user_without_rights() {
     while !docker(&exec).status.success() {
         let log = docker(&["logs", &container]);
         assert!(Instant::now() < until, "not healthy: {}", String::from_utf8_lossy(&log.stderr));
+        std::thread::park_timeout(Duration::from_millis(100));
     }
 }

@@ -261,6 +261,32 @@ fn a_setting_that_kafka_refuses_is_told_in_its_words() {
 }
 
 #[test]
+fn an_image_that_is_no_kafka_is_named_with_what_it_lacks() {
+    if !offers(&[Ability::Image]) {
+        return;
+    }
+    let whole = docker(&["inspect", "--format", "{{.Image}}", Kafka::shared().machine()]);
+    let check = |script: &str, lack: &str| {
+        let image = format!("modelcast-test-no-kafka-{}", std::process::id());
+        docker(&["run", "--name", &image, "--user", "0", "--entrypoint", "sh", &whole, "-c", script]);
+        docker(&["commit", &image, &image]);
+        docker(&["rm", &image]);
+        let output = Command::new(env!("CARGO_BIN_EXE_kafka"))
+            .env("MODELCAST_KAFKA_IMAGE", &image)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        docker(&["rmi", &image]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        let expected =
+            format!("image {image}:latest is not laid out like apache/kafka: {lack}; name another");
+        assert!(!output.status.success() && said.contains(&expected), "{said}");
+    };
+    check("rm -r /opt/kafka/libs", "no Kafka is in its /opt/kafka/libs");
+    check("rm \"$(command -v java)\"", "no java is on its PATH");
+}
+
+#[test]
 fn a_paused_kafka_answers_nothing_until_it_goes_on() {
     if !offers(&[Ability::Pause]) {
         return;

@@ -34,6 +34,11 @@ const IDLE: &str = "while :; do sleep 86400 & wait $!; done";
 /// Ends what a script prints: Docker may tell an exit code later than the end of the output.
 const EXIT: &str = "\nexit ";
 
+/// Whatever image is named may be something else.
+const LOOK_FOR_KAFKA: &str = "\
+command -v java >/dev/null || { echo 'no java is on its PATH'; exit 1; }
+ls /opt/kafka/libs/kafka_2*.jar >/dev/null 2>&1 || { echo 'no Kafka is in its /opt/kafka/libs'; exit 1; }";
+
 /// A running container, removed when this is dropped or this process ends.
 pub(crate) struct Container {
     /// `None` only while it is dropped.
@@ -64,6 +69,7 @@ impl Container {
         let container =
             on_runtime(request.start()).map_err(|source| docker_error("start a shell", &name, source))?;
         let this = Self { container: Some(container), watchdog: Some(watchdog), name, docker_host };
+        this.run("look for Kafka", LOOK_FOR_KAFKA, &[]).map_err(|error| not_a_kafka(&image, error))?;
         let folders: Vec<_> = (1..=needs.nodes).map(|node| format!("{FOLDER}/node-{node}")).collect();
         let folders: Vec<_> = folders.iter().map(String::as_str).collect();
         this.run("make folders", r#"mkdir "$@""#, &folders)?;
@@ -153,6 +159,15 @@ fn request(
             binding.host_ip = Some("127.0.0.1".to_owned());
         }
     })
+}
+
+fn not_a_kafka(image: &ImageName, error: Error) -> Error {
+    let Error::Script { output, .. } = error else { return error };
+    let ImageName { repository, tag } = image;
+    let lack = output.lines().next().unwrap_or_default();
+    Error::Image(format!(
+        "image {repository}:{tag} is not laid out like apache/kafka: {lack}; name another in MODELCAST_KAFKA_IMAGE"
+    ))
 }
 
 fn docker_error(task: &'static str, container: &str, source: TestcontainersError) -> Error {

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::frames::{RequestHeader, Requests, Responses, answers};
 use super::{Control, PRODUCE, Shared};
+use crate::wait::after;
 
 const CHUNK_BYTES: usize = 16 * 1024;
 /// With a delay of 100 ms some 2.5 MB a second.
@@ -147,7 +148,7 @@ impl Lane {
                 self.talk.torn.store(true, Relaxed);
                 return ControlFlow::Continue(());
             }
-            let due = read_at + faults.delay;
+            let due = after(read_at, faults.delay);
             if due <= Instant::now() {
                 break;
             }

@@ -112,18 +112,28 @@ impl Security {
     }
 
     /// librdkafka's properties of a client that comes in by name and password.
+    ///
+    /// # Panics
+    /// When there is no such user: it says who there is.
     pub fn scram(&self, user: &str) -> BTreeMap<String, String> {
-        let password = self.passwords.get(user).cloned().unwrap_or_default();
+        let users = || self.passwords.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let password = self.passwords.get(user);
+        let password = password.unwrap_or_else(|| panic!("no user {user}: there are {}", users()));
         self.properties(&[
             ("security.protocol", "SASL_SSL"),
             ("sasl.mechanism", "SCRAM-SHA-512"),
             ("sasl.username", user),
-            ("sasl.password", &password),
+            ("sasl.password", password),
         ])
     }
 
     /// librdkafka's properties of a client that comes in by certificate.
+    ///
+    /// # Panics
+    /// When there is no certificate of this name.
     pub fn mtls(&self, user: &str) -> BTreeMap<String, String> {
+        let certificate = self.path(&format!("{user}.pem"));
+        assert!(certificate.is_file(), "no certificate of {user}: {} is missing", certificate.display());
         let path = |end: &str| self.path(&format!("{user}{end}")).display().to_string();
         self.properties(&[
             ("security.protocol", "SSL"),
@@ -163,9 +173,12 @@ impl Security {
     /// Runs one of Kafka's own tools as the super user.
     ///
     /// # Errors
-    /// As [`Kafka::run_tool`].
+    /// As [`Kafka::run_tool`]; [`Error::Cannot`] where it was started without [`KafkaBuilder::security`].
     pub fn run_tool(&self, kafka: &Kafka, class: &str, words: &[&str]) -> Result<String, Error> {
-        let servers = kafka.listener_servers(MTLS).unwrap_or_default();
+        let servers = kafka.listener_servers(MTLS).ok_or_else(|| Error::Cannot {
+            task: "run a tool as the super user",
+            reason: "this Kafka was started without KafkaBuilder::security".to_owned(),
+        })?;
         let to = ["--bootstrap-server", &servers, "--command-config", ADMIN_FILE];
         kafka.run_tool(class, &[&to, words].concat())
     }
@@ -269,6 +282,18 @@ mod tests {
             .collect();
         assert_eq!(documented, data);
         assert!(data.len() > 20, "{data:#?}");
+    }
+
+    #[test]
+    #[should_panic(expected = "no user adam: there are ada, eve")]
+    fn a_user_without_a_password_is_nobody() {
+        Security::new(&["eve", "ada"], &["localhost"]).unwrap().scram("adam");
+    }
+
+    #[test]
+    #[should_panic(expected = "no certificate of adam: ")]
+    fn a_user_without_a_certificate_is_nobody() {
+        Security::new(&["ada"], &["localhost"]).unwrap().mtls("adam");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use clap::Args;
 use modelcast::protocol::key::{SigningKey, TrustedKeys};
 use modelcast::protocol::{ModelName, Namespace};
 use modelcast::settings::{KafkaSettings, KeySettings};
+use modelcast_testcontainers::bound_command;
 use modelcast_testcontainers::history::Recorder;
 use tokio::sync::watch;
 
@@ -115,16 +116,7 @@ impl Child {
     /// Starts this program again. The thread that starts it must outlive it.
     pub(crate) fn start(role: &str, args: &ChildArgs) -> anyhow::Result<Self> {
         let program = std::env::current_exe()?;
-        let setpriv =
-            ["/usr/bin/setpriv", "/bin/setpriv"].map(Path::new).into_iter().find(|path| path.is_file());
-        let mut command = match setpriv {
-            Some(setpriv) => {
-                let mut command = Command::new(setpriv);
-                command.args(["--pdeathsig", "KILL", "--"]).arg(&program);
-                command
-            }
-            None => Command::new(&program),
-        };
+        let mut command = bound_command(&program);
         let log = File::create(args.folder.join(format!("{}.log", args.process())))?;
         command.arg(role).arg("--folder").arg(&args.folder).args(["--servers", &args.servers]);
         command.args(["--namespace", args.namespace.as_str(), "--model", args.model.as_str()]);

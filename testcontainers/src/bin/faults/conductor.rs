@@ -23,8 +23,8 @@ use super::{RunArgs, brokers, ending, network};
 const MODEL: &str = "price";
 const SHOW_EVERY: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(20);
-const MINUTES: f64 = 2.0;
-const MINUTES_FOR_PUBLISHES: f64 = 120.0;
+const TIME: Duration = Duration::from_secs(2 * 60);
+const TIME_FOR_PUBLISHES: Duration = Duration::from_secs(120 * 60);
 /// Then clients find a leader again within seconds of its death.
 const SESSION_TIMEOUT: (&str, &str) = ("broker.session.timeout.ms", "3000");
 
@@ -146,8 +146,7 @@ fn faults(
 ) -> anyhow::Result<()> {
     let announcements = topic::announcements(&args.namespace).name;
     let blobs = topic::blobs(&args.namespace, &args.model).name;
-    let minutes = if plan.publishes.is_some() { MINUTES_FOR_PUBLISHES } else { MINUTES };
-    let time = Duration::try_from_secs_f64(60.0 * plan.minutes.unwrap_or(minutes))?;
+    let time = plan.minutes.unwrap_or(if plan.publishes.is_some() { TIME_FOR_PUBLISHES } else { TIME });
     let enough = plan.publishes.unwrap_or(u64::MAX);
     std::thread::scope(|scope| {
         let of_brokers = scope.spawn(|| {

@@ -26,8 +26,9 @@ mod table_model;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, value_parser};
 
 /// Publish and subscribe while brokers, connections and processes fail; end in a verdict.
 #[derive(Parser)]
@@ -47,16 +48,16 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// How long faults go on [default: 2, with --publishes at most 120]
-    #[arg(long, value_name = "M")]
-    minutes: Option<f64>,
+    #[arg(long, value_name = "M", value_parser = minutes)]
+    minutes: Option<Duration>,
     /// Go on until so many publishes have ended; the run fails when they do not in time
     #[arg(long, value_name = "N")]
     publishes: Option<u64>,
     /// Publisher processes
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u32).range(1..))]
     publishers: u32,
     /// Subscriber processes
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u32).range(1..))]
     subscribers: u32,
     /// Where the history goes: a folder that is not there yet [default: a temporary one, kept after a failure]
     #[arg(long, value_name = "DIR")]
@@ -64,6 +65,14 @@ pub(crate) struct RunArgs {
     /// Print the verdict as JSON
     #[arg(long)]
     json: bool,
+}
+
+fn minutes(text: &str) -> Result<Duration, String> {
+    let minutes = text.parse::<f64>().map_err(|error| error.to_string())?;
+    match Duration::try_from_secs_f64(60.0 * minutes) {
+        Ok(time) if !time.is_zero() => Ok(time),
+        _ => Err("it is more than 0, and fractions are fine".to_owned()),
+    }
 }
 
 #[derive(Subcommand)]

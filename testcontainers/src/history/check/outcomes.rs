@@ -211,9 +211,10 @@ fn refused(
             }
         }
         Refusal::HistoryLost { reported } => {
-            if let Some((theirs, _)) = index.in_force(operation.model, reported) {
-                let what = format!("{name} was refused for lack of generation {reported}, which the log has");
-                tally.broken(what, [at, theirs]);
+            let what = |found| format!("{name} was refused for lack of generation {reported}, which {found}");
+            match index.in_force(operation.model, reported) {
+                Some((theirs, _)) => tally.broken(what("the log has"), [at, theirs]),
+                None => tally.broken(what("nobody ever announced"), [at, operation.at]),
             }
         }
         Refusal::Other => {

@@ -170,6 +170,10 @@ fn an_outcome_that_is_not_so_is_found() {
         let rule = Refusal::HistoryLost { reported: Generation::new(4) };
         ended(history, "pub-2.1/4").outcome = refused(rule);
     });
+    finds(5, "a history called lost for what never was", |history| {
+        let rule = Refusal::HistoryLost { reported: Generation::new(LAST + 5) };
+        ended(history, "pub-2.1/4").outcome = refused(rule);
+    });
     finds(5, "unchanged, though another is champion", |history| {
         if let Outcome::Unchanged { generation, .. } = &mut ended(history, "pub-1.1/4").outcome {
             *generation = Generation::new(3);
