@@ -173,7 +173,7 @@ mod tests {
         assert!(!Path::new(&path).exists());
 
         let mut orphan = std::thread::spawn(start).join().unwrap();
-        if BINDS.is_some() {
+        if Path::new("/usr/bin/setpriv").is_file() {
             assert_eq!(orphan.wait(DEADLINE).unwrap().signal(), Some(9));
         }
     }

@@ -23,7 +23,7 @@ use crate::install::{self, Need, Policy};
 const PROGRAMS: [&str; 3] = ["trainer", "consumer-app", "modelcast-operator"];
 
 /// So many tests of a binary run at once on few processors too: most of the long ones wait for Kafka.
-const TEST_THREADS: usize = 3;
+const TEST_THREADS: usize = 4;
 const THREADS_VARIABLE: &str = "RUST_TEST_THREADS";
 
 /// Read by the tests as well.

@@ -1,9 +1,11 @@
 //! A leader that is stopped, not killed: its connections stay and nothing comes through them.
 
+use std::io::{self, Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use modelcast::protocol::topic;
-use modelcast_testcontainers::{Ability, Cluster, offers};
+use modelcast_testcontainers::{Ability, BrokerId, Cluster, offers};
 use serde_json::json;
 
 use crate::support::scene::Scene;
@@ -15,6 +17,41 @@ const NEWS_WITHIN: Duration = Duration::from_secs(20);
 /// Younger news would mean that the stopped leader was not missed.
 const MISSED: f64 = 3.0;
 
+/// Announcements that the active controller leads: it takes longest until both have another.
+fn led_by_the_controller(cluster: &Cluster) -> (Scene, BrokerId) {
+    wait_for("announcements that the controller leads", || {
+        let scene = Scene::at(cluster.bootstrap_servers(), &cluster.namespace("hangs"), &[MODEL]);
+        let announcements = topic::announcements(&scene.kafka.namespace).name;
+        let leader = cluster.leader(&announcements, 0).unwrap();
+        (leader == cluster.controller().unwrap()).then_some((scene, leader))
+    })
+}
+
+/// Each broker has producer ids to give, as in a cluster that is in use: one that has none asks the controller, and gives
+/// up on one that hangs only after half a minute (Kafka's `request.timeout.ms`). A client asks whom it likes, so this
+/// asks by hand.
+fn each_broker_gives_producer_ids(cluster: &Cluster) {
+    for broker in cluster.brokers() {
+        let given =
+            || producer_id_error("127.0.0.1", cluster.proxy(broker).port()).ok().filter(|error| *error == 0);
+        wait_for("a producer id", given);
+    }
+}
+
+/// Asks for a producer id (InitProducerId, version 0, <https://kafka.apache.org/protocol>); gives the error code.
+fn producer_id_error(host: &str, port: u16) -> io::Result<i16> {
+    let header: [&[u8]; 3] = [&22_i16.to_be_bytes(), &0_i16.to_be_bytes(), &1_i32.to_be_bytes()];
+    // Neither a client's name nor a transaction's, and a minute for transactions.
+    let names: [&[u8]; 3] = [&(-1_i16).to_be_bytes(), &(-1_i16).to_be_bytes(), &60_000_i32.to_be_bytes()];
+    let request = [header, names].concat().concat();
+    let mut connection = TcpStream::connect((host, port))?;
+    connection.write_all(&[&i32::try_from(request.len()).unwrap().to_be_bytes(), &request[..]].concat())?;
+    // Length, number of the request, throttling; then the error.
+    let mut answer = [0; 14];
+    connection.read_exact(&mut answer)?;
+    Ok(i16::from_be_bytes([answer[12], answer[13]]))
+}
+
 #[test]
 fn news_arrives_within_20_s_although_its_leader_hangs() {
     if !offers(&[Ability::Cluster]) {
@@ -22,13 +59,13 @@ fn news_arrives_within_20_s_although_its_leader_hangs() {
     }
     let _turn = whole_machine();
     let (runtime, cluster) = (runtime(), Cluster::exclusive());
-    let scene = Scene::at(cluster.bootstrap_servers(), &cluster.namespace("hangs"), &[MODEL]);
+    let (scene, leader) = led_by_the_controller(&cluster);
+    each_broker_gives_producer_ids(&cluster);
     let publisher = runtime.block_on(scene.publisher());
     runtime.block_on(linear::publish(&publisher, linear::request(MODEL, 1.0)));
     let app = scene.app("app-1", &[MODEL]);
     app.wait_until_live(MODEL, 1, 1);
 
-    let leader = cluster.leader(&topic::announcements(&scene.kafka.namespace).name, 0).unwrap();
     cluster.freeze(leader).unwrap();
     let stopped = Instant::now();
     let publish =
