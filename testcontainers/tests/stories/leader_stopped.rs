@@ -1,7 +1,5 @@
 //! A leader that is stopped, not killed: its connections stay and nothing comes through them.
 
-use std::io::{self, Read as _, Write as _};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use modelcast::protocol::topic;
@@ -27,31 +25,6 @@ fn led_by_the_controller(cluster: &Cluster) -> (Scene, BrokerId) {
     })
 }
 
-/// Each broker has producer ids to give, as in a cluster that is in use: one that has none asks the controller, and gives
-/// up on one that hangs only after half a minute (Kafka's `request.timeout.ms`). A client asks whom it likes, so this
-/// asks by hand.
-fn each_broker_gives_producer_ids(cluster: &Cluster) {
-    for broker in cluster.brokers() {
-        let given =
-            || producer_id_error("127.0.0.1", cluster.proxy(broker).port()).ok().filter(|error| *error == 0);
-        wait_for("a producer id", given);
-    }
-}
-
-/// Asks for a producer id (InitProducerId, version 0, <https://kafka.apache.org/protocol>); gives the error code.
-fn producer_id_error(host: &str, port: u16) -> io::Result<i16> {
-    let header: [&[u8]; 3] = [&22_i16.to_be_bytes(), &0_i16.to_be_bytes(), &1_i32.to_be_bytes()];
-    // Neither a client's name nor a transaction's, and a minute for transactions.
-    let names: [&[u8]; 3] = [&(-1_i16).to_be_bytes(), &(-1_i16).to_be_bytes(), &60_000_i32.to_be_bytes()];
-    let request = [header, names].concat().concat();
-    let mut connection = TcpStream::connect((host, port))?;
-    connection.write_all(&[&i32::try_from(request.len()).unwrap().to_be_bytes(), &request[..]].concat())?;
-    // Length, number of the request, throttling; then the error.
-    let mut answer = [0; 14];
-    connection.read_exact(&mut answer)?;
-    Ok(i16::from_be_bytes([answer[12], answer[13]]))
-}
-
 #[test]
 fn news_arrives_within_20_s_although_its_leader_hangs() {
     if !offers(&[Ability::Cluster]) {
@@ -60,7 +33,6 @@ fn news_arrives_within_20_s_although_its_leader_hangs() {
     let _turn = whole_machine();
     let (runtime, cluster) = (runtime(), Cluster::exclusive());
     let (scene, leader) = led_by_the_controller(&cluster);
-    each_broker_gives_producer_ids(&cluster);
     let publisher = runtime.block_on(scene.publisher());
     runtime.block_on(linear::publish(&publisher, linear::request(MODEL, 1.0)));
     let app = scene.app("app-1", &[MODEL]);

@@ -41,8 +41,12 @@ pub(crate) enum Purpose {
     Bulk,
     /// The same over a line that is slow, or breaks: small answers, each with time to come through.
     Trickle,
-    /// Announcements, manifests, chunks and statuses going out.
-    Produce,
+    /// Announcements, manifests and chunks going out.
+    Publish,
+    /// The same where no broker gives a producer id.
+    PublishWithoutId,
+    /// Statuses going out.
+    Report,
     /// Topics and their settings.
     Administer,
     /// Records of an application's own, as a member of a group.
@@ -64,10 +68,7 @@ pub(crate) fn config(kafka: &KafkaSettings, purpose: Purpose) -> ClientConfig {
     config.set("api.version.request.timeout.ms", "5000");
     config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "2000");
     match purpose {
-        Purpose::News => {
-            config.set("fetch.queue.backoff.ms", "10").set("queued.max.messages.kbytes", "4096");
-        }
-        Purpose::Scan => {
+        Purpose::News | Purpose::Scan => {
             config.set("fetch.queue.backoff.ms", "10").set("queued.max.messages.kbytes", "4096");
         }
         Purpose::Bulk => {
@@ -82,7 +83,7 @@ pub(crate) fn config(kafka: &KafkaSettings, purpose: Purpose) -> ClientConfig {
             config.set("fetch.message.max.bytes", "1");
             config.set("socket.timeout.ms", "20000");
         }
-        Purpose::Produce => {
+        Purpose::Publish | Purpose::PublishWithoutId | Purpose::Report => {
             config.set("linger.ms", "0").set("message.timeout.ms", "20000");
             config.set("queue.buffering.max.kbytes", "32768");
         }
@@ -116,7 +117,17 @@ pub(crate) fn config(kafka: &KafkaSettings, purpose: Purpose) -> ClientConfig {
             config.set("auto.offset.reset", "error").set("enable.partition.eof", "true");
             config.set("check.crcs", "true").set("isolation.level", "read_uncommitted");
         }
-        Purpose::Produce | Purpose::Deliver => {
+        Purpose::Publish => {
+            config.set("enable.idempotence", "true").set("acks", "all");
+            // Says whether it has an id.
+            config.set("statistics.interval.ms", "500");
+        }
+        Purpose::PublishWithoutId => {
+            // Another name of acks: the one that librdkafka gets last would win.
+            config.remove("request.required.acks");
+            config.set("enable.idempotence", "false").set("acks", "all");
+        }
+        Purpose::Report | Purpose::Deliver => {
             config.set("enable.idempotence", "true").set("acks", "all");
         }
         Purpose::Join => {
@@ -164,22 +175,27 @@ pub(crate) type Consumer = BaseConsumer<Quiet>;
 
 /// Makes a client; a property that librdkafka does not take is named.
 pub(crate) fn create<C: FromClientConfigAndContext<Quiet>>(config: &ClientConfig) -> Result<C, KafkaError> {
-    config.create_with_context(Quiet).map_err(|error| KafkaError::Property { cause: error.to_string() })
+    create_with(config, Quiet)
+}
+
+/// The same with a context of one's own.
+pub(crate) fn create_with<X: ClientContext, C: FromClientConfigAndContext<X>>(
+    config: &ClientConfig,
+    context: X,
+) -> Result<C, KafkaError> {
+    config.create_with_context(context).map_err(|error| KafkaError::Property { cause: error.to_string() })
 }
 
 /// Finds a property that librdkafka does not take; contacts nobody.
 pub(crate) fn validate(kafka: &KafkaSettings) -> Result<(), KafkaError> {
     // One property may be a consumer's, another a producer's, and two may contradict each other.
     create::<Consumer>(&config(kafka, Purpose::News)).map(Closing::new)?;
-    Producer::new(kafka).map(drop)
+    Producer::new(kafka, Purpose::Publish).map(drop)
 }
 
 /// Waits until a broker answers, or says which address does not, and what kept us out. Blocks.
 pub(crate) fn contact(kafka: &KafkaSettings) -> Result<(), KafkaError> {
-    let config = config(kafka, Purpose::News);
-    let consumer: BaseConsumer<Entrance> = config
-        .create_with_context(Entrance::default())
-        .map_err(|error| KafkaError::Property { cause: error.to_string() })?;
+    let consumer: BaseConsumer<Entrance> = create_with(&config(kafka, Purpose::News), Entrance::default())?;
     let consumer = Closing::new(consumer);
     let answer = consumer.client().fetch_metadata(None, CONTACT_DEADLINE);
     answer.map(drop).map_err(|error| {
@@ -229,6 +245,20 @@ mod tests {
             let config = config(&KafkaSettings::default(), purpose);
             // Unless set a second, whenever the queue was full.
             assert_eq!(config.get("fetch.queue.backoff.ms"), Some("10"), "{purpose:?}");
+        }
+    }
+
+    #[test]
+    fn no_property_lets_a_publish_go_on_before_all_acknowledged() {
+        for name in ["acks", "request.required.acks"] {
+            let mut kafka = KafkaSettings::default();
+            kafka.properties.insert(name.into(), "1".into());
+            let config = config(&kafka, Purpose::PublishWithoutId);
+            assert_eq!(
+                (config.get("acks"), config.get("request.required.acks")),
+                (Some("all"), None),
+                "{name}"
+            );
         }
     }
 }

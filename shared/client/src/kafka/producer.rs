@@ -1,13 +1,28 @@
 //! Writing records: idempotent, acknowledged by all in-sync replicas, to a named partition.
+//!
+//! An idempotent producer sends nothing before it has an id. It asks one broker only, however often it asks
+//! (<https://github.com/confluentinc/librdkafka/issues/3848>), and a broker that has none left asks the active
+//! controller: when that hangs, for half a minute. A publish does not wait for it: it goes on without an id. Then a
+//! record whose acknowledgement is lost may land more than once, and counts once all the same.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    time::Duration,
+};
 
 use rdkafka::{
+    ClientContext, Message as _, Statistics,
+    config::RDKafkaLogLevel,
     error::KafkaError as Rdkafka,
-    producer::{FutureProducer, FutureRecord, Producer as _, future_producer::DeliveryFuture},
+    message::OwnedMessage,
+    producer::{FutureProducer, FutureRecord, Producer as _, PurgeConfig, future_producer::DeliveryFuture},
     types::RDKafkaErrorCode as Code,
 };
-use tokio::time::Instant;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
+use tracing::warn;
 
 use super::{
     closing::Closing,
@@ -21,10 +36,22 @@ const QUEUE_DEADLINE: Duration = Duration::from_secs(20);
 /// Pause between two looks at a full queue.
 const QUEUE_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long brokers may take to give an id, from the producer's beginning: milliseconds, where all is well.
+const ID_DEADLINE: Duration = Duration::from_secs(3);
+
 /// A producer; cheap to clone. A publish takes a new one, so that nothing of an earlier one is still on its way.
 #[derive(Clone)]
-pub(crate) struct Producer {
-    producer: Arc<Closing<FutureProducer<Quiet>>>,
+pub(crate) struct Producer(Arc<Clients>);
+
+/// The idempotent client, and the one that takes its place where it gets no id.
+struct Clients {
+    kafka: KafkaSettings,
+    idempotent: Closing<FutureProducer<Ids>>,
+    /// Whether that has an id, or will never get one.
+    settled: watch::Receiver<bool>,
+    /// In its place, once no id came in time. Read while a record is handed over: none may come to the idempotent one
+    /// after that gave its own back.
+    without_id: RwLock<Option<Closing<FutureProducer<Ids>>>>,
 }
 
 /// A record on its way.
@@ -35,14 +62,37 @@ pub(crate) struct Delivery {
 }
 
 impl Producer {
-    pub(crate) fn new(kafka: &KafkaSettings) -> Result<Self, KafkaError> {
-        let producer = connect::create(&connect::config(kafka, Purpose::Produce))?;
-        Ok(Self { producer: Arc::new(Closing::new(producer)) })
+    /// For [`Purpose::Publish`] or [`Purpose::Report`].
+    pub(crate) fn new(kafka: &KafkaSettings, purpose: Purpose) -> Result<Self, KafkaError> {
+        let (ids, settled) = watch::channel(false);
+        let idempotent = connect::create_with(&connect::config(kafka, purpose), Ids(ids))?;
+        Ok(Self(Arc::new(Clients {
+            kafka: kafka.clone(),
+            idempotent: Closing::new(idempotent),
+            settled,
+            without_id: RwLock::default(),
+        })))
+    }
+
+    /// Waits for the id; if none comes in time, all that was not sent goes through a client that needs none. Not for
+    /// reports, of which one must not overtake another.
+    pub(crate) async fn go_on_without_an_id(self) {
+        let mut settled = self.0.settled.clone();
+        if timeout(ID_DEADLINE, settled.wait_for(|settled| *settled)).await.is_ok() {
+            return;
+        }
+        let config = connect::config(&self.0.kafka, Purpose::PublishWithoutId);
+        // The other one was made of the same settings.
+        let Ok(client) = connect::create_with(&config, Ids(watch::Sender::new(true))) else { return };
+        warn!("no broker gives a producer id, going on without: what is sent again may land more than once");
+        let mut without_id = self.0.without_id.write().unwrap_or_else(PoisonError::into_inner);
+        *without_id = Some(Closing::new(client));
+        self.0.idempotent.purge(PurgeConfig::default().queue());
     }
 
     /// Whether it is the same one.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.producer, &other.producer)
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Sends one record and waits for its acknowledgement; gives its offset.
@@ -58,8 +108,8 @@ impl Producer {
         self.enqueue(topic, partition, key, value).await?.acknowledged().await
     }
 
-    /// Hands over one record, which the partition gets after those that were handed over before. Waits only while
-    /// the queue is full.
+    /// Hands over one record, which the partition gets after those that were handed over before; but for those of a
+    /// publish that gets no id. Waits only while the queue is full.
     pub(crate) async fn enqueue(
         &self,
         topic: &str,
@@ -72,7 +122,8 @@ impl Producer {
             .partition(partition)
             .key(key);
         loop {
-            match self.producer.send_result(record) {
+            let sent = self.0.sending(&self.0.without_id()).send_result(record);
+            match sent {
                 Ok(delivery) => {
                     return Ok(Delivery { delivery, producer: self.clone(), topic: topic.to_owned() });
                 }
@@ -90,7 +141,7 @@ impl Producer {
 
     fn explain(&self, topic: &str, error: &Rdkafka) -> KafkaError {
         // Who may write nowhere gets no producer id: the record was thrown away, and never sent.
-        let fatal = self.producer.client().fatal_error();
+        let fatal = self.0.idempotent.client().fatal_error();
         if fatal.is_some_and(|(code, _)| code == Code::ClusterAuthorizationFailed) {
             return not_granted("Write", topic);
         }
@@ -98,10 +149,61 @@ impl Producer {
     }
 }
 
+impl Clients {
+    fn without_id(&self) -> RwLockReadGuard<'_, Option<Closing<FutureProducer<Ids>>>> {
+        self.without_id.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The one that sends just now.
+    fn sending<'a>(
+        &'a self,
+        without_id: &'a Option<Closing<FutureProducer<Ids>>>,
+    ) -> &'a FutureProducer<Ids> {
+        without_id.as_ref().unwrap_or(&self.idempotent)
+    }
+
+    /// Hands over once more what was given back, never sent.
+    fn hand_over_again(&self, unsent: &OwnedMessage) -> Result<DeliveryFuture, Rdkafka> {
+        let record = FutureRecord::<[u8], [u8]>::to(unsent.topic()).partition(unsent.partition());
+        let record = FutureRecord { payload: unsent.payload(), key: unsent.key(), ..record };
+        self.sending(&self.without_id()).send_result(record).map_err(|(error, _)| error)
+    }
+}
+
+/// Hears from the statistics whether the client has an id, or will never get one.
+struct Ids(watch::Sender<bool>);
+
+impl ClientContext for Ids {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        connect::log(level, facility, message);
+    }
+
+    fn error(&self, error: Rdkafka, reason: &str) {
+        Quiet.error(error, reason);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        if *self.0.borrow() {
+            return;
+        }
+        let statistics = serde_json::from_slice::<Statistics>(statistics).ok();
+        let state = statistics.and_then(|statistics| statistics.eos).map(|eos| eos.idemp_state);
+        // Who may write nowhere gets none, and what is sent says so.
+        self.0.send_replace(matches!(state.as_deref(), Some("Assigned" | "FatalError")));
+    }
+}
+
 impl Delivery {
     /// Waits for the acknowledgement; gives the record's offset.
     pub(crate) async fn acknowledged(self) -> Result<i64, KafkaError> {
-        match self.delivery.await {
+        let mut sent = self.delivery.await;
+        if let Ok(Err((error, unsent))) = &sent
+            && error.rdkafka_error_code() == Some(Code::PurgeQueue)
+        {
+            let again = self.producer.0.hand_over_again(unsent);
+            sent = again.map_err(|error| self.producer.explain(&self.topic, &error))?.await;
+        }
+        match sent {
             Ok(Ok(delivery)) => Ok(delivery.offset),
             Ok(Err((error, _))) => Err(self.producer.explain(&self.topic, &error)),
             Err(gone) => Err(KafkaError::Transient {
@@ -119,5 +221,44 @@ fn explain(topic: &str, error: &Rdkafka) -> KafkaError {
             KafkaError::MissingTopic { topic: topic.to_owned(), mend: "modelcast topics create".to_owned() }
         }
         _ => sorted(&format!("a record for topic {topic}"), error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::{
+        mocking::MockCluster,
+        producer::DefaultProducerContext,
+        types::{RDKafkaApiKey as ApiKey, RDKafkaRespErr as Answer},
+    };
+
+    use super::*;
+
+    const TOPIC: &str = "announcements";
+
+    /// Brokers whose controller hangs answer like that. Where it is a broker too, as in our containers, all else that a
+    /// publish does first takes longer.
+    fn without_ids() -> (MockCluster<'static, DefaultProducerContext>, Producer) {
+        let brokers = MockCluster::new(3).unwrap();
+        brokers.create_topic(TOPIC, 1, 3).unwrap();
+        let answer = Answer::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
+        brokers.request_errors(ApiKey::InitProducerId, &[answer; 200]);
+        let kafka =
+            KafkaSettings { bootstrap_servers: brokers.bootstrap_servers(), ..KafkaSettings::default() };
+        (brokers, Producer::new(&kafka, Purpose::Publish).unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_was_handed_over_before_it_was_known_that_no_id_comes_is_sent_all_the_same() {
+        let (_brokers, producer) = without_ids();
+        let mut deliveries = Vec::new();
+        for value in [b"one", b"two"] {
+            deliveries.push(producer.enqueue(TOPIC, 0, "key", Some(value)).await.unwrap());
+        }
+        producer.clone().go_on_without_an_id().await;
+        for (offset, delivery) in (0..).zip(deliveries) {
+            assert_eq!(delivery.acknowledged().await, Ok(offset));
+        }
+        assert_eq!(producer.send(TOPIC, 0, "key", None).await, Ok(2));
     }
 }

@@ -263,7 +263,7 @@ impl Publisher {
             }
             warn!(%model, %cause, "outcome still open, sending the same announcement again");
             // A new one: a producer that lost an acknowledgement may be stuck with a fatal error.
-            producer = Producer::new(kafka);
+            producer = self.producer();
             tokio::time::sleep(SEND_AGAIN_AFTER).await;
         }
     }

@@ -33,7 +33,12 @@ use modelcast_protocol::{
 
 use crate::{
     catalog::Catalog,
-    kafka::{KafkaError, connect, producer::Producer, topics},
+    kafka::{
+        KafkaError,
+        connect::{self, Purpose},
+        producer::Producer,
+        topics,
+    },
     settings::KafkaSettings,
 };
 
@@ -80,7 +85,9 @@ impl Publisher {
     /// A producer that nobody used yet, so that nothing of an earlier publish is still on its way; and that did not rest,
     /// since the one broker that a resting client is connected to may hang meanwhile, and cost it a timeout.
     fn producer(&self) -> Result<Producer, KafkaError> {
-        Producer::new(self.catalog.kafka())
+        let producer = Producer::new(self.catalog.kafka(), Purpose::Publish)?;
+        tokio::spawn(producer.clone().go_on_without_an_id());
+        Ok(producer)
     }
 
     async fn check_topics(&self, model: &ModelName) -> Result<(), KafkaError> {

@@ -6,7 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::{
-    kafka::{KafkaError, producer::Producer},
+    kafka::{KafkaError, connect::Purpose, producer::Producer},
     settings::KafkaSettings,
 };
 
@@ -31,7 +31,7 @@ impl Reporter {
         let mut producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
         match &*producer {
             Some(producer) => Ok(producer.clone()),
-            None => Ok(producer.insert(Producer::new(&self.kafka)?).clone()),
+            None => Ok(producer.insert(Producer::new(&self.kafka, Purpose::Report)?).clone()),
         }
     }
 
