@@ -29,8 +29,8 @@ pub enum Error {
     /// A proxy before a broker has no port or no thread.
     #[error("cannot start a proxy before Kafka, on a free port of loopback and a thread of its own")]
     Proxy(#[source] io::Error),
-    /// Docker refused.
-    #[error("docker could not {task} in the Kafka container {container}")]
+    /// Docker or Podman refused.
+    #[error("the container engine could not {task} in the Kafka container {container}")]
     Docker {
         /// What was asked of it.
         task: &'static str,

@@ -75,27 +75,31 @@ impl fmt::Display for Owner {
 /// Removes the containers whose owner is dead, and says so.
 pub(crate) fn remove_orphans() {
     let Some(judge) = Owner::this_process() else { return };
-    let format = format!("{{{{.ID}}}} {{{{.Label \"{LABEL}\"}}}}");
-    let Some(listed) =
-        docker(&["ps", "--all", "--no-trunc", "--filter", &format!("label={LABEL}"), "--format", &format])
-    else {
+    let filter = format!("label={LABEL}");
+    let ids = docker(&["ps", "--all", "--no-trunc", "--quiet", "--filter", &filter]);
+    let ids: Vec<_> = ids.lines().collect();
+    if ids.is_empty() {
         return;
-    };
+    }
+    // The templates of `ps` are not the same in Docker and Podman.
+    let format = format!("{{{{.Id}}}} {{{{index .Config.Labels \"{LABEL}\"}}}}");
+    let listed = docker(&[&["container", "inspect", "--format", &format], &ids[..]].concat());
     for line in listed.lines() {
         let Some((id, label)) = line.split_once(' ') else { continue };
         if !Owner::parse(label).is_some_and(|owner| owner.is_gone(&judge, start_time)) {
             continue;
         }
         // Another test binary may be removing it as well: nothing to report then.
-        if docker(&["rm", "--force", "--volumes", id]).is_some() {
+        if docker(&["rm", "--force", "--volumes", id]).contains(id) {
             eprintln!("removed a Kafka container that a killed test left behind: {id}");
         }
     }
 }
 
-fn docker(args: &[&str]) -> Option<String> {
-    let output = engine::command().args(args).stderr(Stdio::null()).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+/// What the engine prints; of containers that are gone meanwhile, nothing.
+fn docker(args: &[&str]) -> String {
+    let output = engine::command().args(args).stderr(Stdio::null()).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
 }
 
 /// When a process started, in clock ticks since boot; `None` when there is none, or only what is left of one.

@@ -91,10 +91,12 @@ fn docker(args: &[&str]) -> String {
 }
 
 fn container_state(name: &str) -> Option<String> {
-    // Docker has a slash before the name, Podman has not.
-    let filter = format!("name=^/?{name}$");
-    let state = docker(&["ps", "--all", "--filter", &filter, "--format", "{{.State}}"]);
-    (!state.is_empty()).then_some(state)
+    // Docker has a slash before the name, Podman has not; and what `ps` calls a state differs.
+    let id = docker(&["ps", "--all", "--quiet", "--filter", &format!("name=^/?{name}$")]);
+    let inspect = ["container", "inspect", "--format", "{{.State.Status}}", &id];
+    let state = Command::new("docker").args(inspect).stdin(Stdio::null()).output().unwrap();
+    // It may have gone between the two.
+    state.status.success().then(|| String::from_utf8(state.stdout).unwrap().trim().to_owned())
 }
 
 /// Another process that holds a Kafka of its own, and the container's name.
