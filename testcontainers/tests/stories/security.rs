@@ -22,7 +22,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::support::app::App;
 use crate::support::programs::{Ended, root};
 use crate::support::secured::{
-    Decision, Entrance, MODEL, Secured, USERS, config, decisions, kafka, security,
+    Decision, Entrance, MODEL, Secured, USERS, config, decisions, kafka, must_hide_key, security,
 };
 use crate::support::{DEADLINE, look_within, runtime, wait_for};
 
@@ -450,6 +450,11 @@ fn whoever_shows_no_valid_credential_is_not_let_in() {
                 assert_eq!(ended.code, Some(69), "{case}: {}", ended.stderr);
                 for word in [word, &servers] {
                     assert!(ended.stderr.contains(word), "{case}: {word:?} is not in: {}", ended.stderr);
+                }
+                // Those that are shown here alone; the others are looked for in each run.
+                for key in ["foreign", "expired"] {
+                    let key = security().path(&format!("{key}.key.pem"));
+                    must_hide_key(case, &key, &format!("{}{}", ended.stdout, ended.stderr));
                 }
                 if !has_password {
                     return;

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use modelcast::protocol::topic;
@@ -132,6 +133,16 @@ pub(crate) fn decisions(log: &str, verdict: &str) -> BTreeSet<Decision> {
     log.lines().filter_map(decision).collect()
 }
 
+/// No line of this private key is there.
+pub(crate) fn must_hide_key(who: &str, key: &Path, said: &str) {
+    let pem = fs::read_to_string(key).unwrap();
+    let lines: Vec<_> = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+    assert!(!lines.is_empty());
+    for line in lines {
+        assert!(line.len() > 4 && !said.contains(line), "{who} says a line of {}", key.display());
+    }
+}
+
 /// The workplace of one way in: settings files for each user.
 pub(crate) struct Secured {
     pub(crate) scene: Scene,
@@ -179,12 +190,7 @@ impl Secured {
         let users = USERS.map(|(user, _)| user).into_iter().chain(["broker"]);
         let keys = users.map(|user| security().path(&format!("{user}.key.pem")));
         for path in keys.chain([self.scene.path("keys/team.key.pem")]) {
-            let pem = fs::read_to_string(&path).unwrap();
-            let lines: Vec<_> = pem.lines().filter(|line| !line.starts_with("-----")).collect();
-            assert!(!lines.is_empty());
-            for line in lines {
-                assert!(line.len() > 4 && !said.contains(line), "{who} says a line of {}", path.display());
-            }
+            must_hide_key(who, &path, said);
         }
     }
 
