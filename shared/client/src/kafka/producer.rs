@@ -39,6 +39,8 @@ const QUEUE_PAUSE: Duration = Duration::from_millis(20);
 /// How long brokers may take to give an id, from the producer's beginning: milliseconds, where all is well.
 const ID_DEADLINE: Duration = Duration::from_secs(3);
 
+type Client = Closing<FutureProducer<Ids>>;
+
 /// A producer; cheap to clone. A publish takes a new one, so that nothing of an earlier one is still on its way.
 #[derive(Clone)]
 pub(crate) struct Producer(Arc<Clients>);
@@ -46,12 +48,12 @@ pub(crate) struct Producer(Arc<Clients>);
 /// The idempotent client, and the one that takes its place where it gets no id.
 struct Clients {
     kafka: KafkaSettings,
-    idempotent: Closing<FutureProducer<Ids>>,
+    idempotent: Client,
     /// Whether that has an id, or will never get one.
     settled: watch::Receiver<bool>,
     /// In its place, once no id came in time. Read while a record is handed over: none may come to the idempotent one
     /// after that gave its own back.
-    without_id: RwLock<Option<Closing<FutureProducer<Ids>>>>,
+    without_id: RwLock<Option<Client>>,
 }
 
 /// A record on its way.
@@ -150,15 +152,12 @@ impl Producer {
 }
 
 impl Clients {
-    fn without_id(&self) -> RwLockReadGuard<'_, Option<Closing<FutureProducer<Ids>>>> {
+    fn without_id(&self) -> RwLockReadGuard<'_, Option<Client>> {
         self.without_id.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The one that sends just now.
-    fn sending<'a>(
-        &'a self,
-        without_id: &'a Option<Closing<FutureProducer<Ids>>>,
-    ) -> &'a FutureProducer<Ids> {
+    fn sending<'a>(&'a self, without_id: &'a Option<Client>) -> &'a Client {
         without_id.as_ref().unwrap_or(&self.idempotent)
     }
 
