@@ -261,4 +261,16 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn no_property_takes_the_order_from_what_goes_out() {
+        for purpose in [Purpose::Publish, Purpose::Report, Purpose::Deliver] {
+            let mut kafka = KafkaSettings::default();
+            kafka.properties.insert("enable.idempotence".into(), "false".into());
+            kafka.properties.insert("acks".into(), "1".into());
+            let config = config(&kafka, purpose);
+            assert_eq!(config.get("enable.idempotence"), Some("true"), "{purpose:?}");
+            assert_eq!(config.get("acks"), Some("all"), "{purpose:?}");
+        }
+    }
 }

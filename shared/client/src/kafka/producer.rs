@@ -83,13 +83,7 @@ impl Producer {
         if timeout(ID_DEADLINE, settled.wait_for(|settled| *settled)).await.is_ok() {
             return;
         }
-        let config = connect::config(&self.0.kafka, Purpose::PublishWithoutId);
-        // The other one was made of the same settings.
-        let Ok(client) = connect::create_with(&config, Ids(watch::Sender::new(true))) else { return };
-        warn!("no broker gives a producer id, going on without: what is sent again may land more than once");
-        let mut without_id = self.0.without_id.write().unwrap_or_else(PoisonError::into_inner);
-        *without_id = Some(Closing::new(client));
-        self.0.idempotent.purge(PurgeConfig::default().queue());
+        self.0.go_on_without_an_id();
     }
 
     /// Whether it is the same one.
@@ -152,6 +146,17 @@ impl Producer {
 }
 
 impl Clients {
+    /// From here on all goes through a client that needs no id; what was not sent is given back to who waits for it.
+    fn go_on_without_an_id(&self) {
+        let config = connect::config(&self.kafka, Purpose::PublishWithoutId);
+        // The other one was made of the same settings.
+        let Ok(client) = connect::create_with(&config, Ids(watch::Sender::new(true))) else { return };
+        warn!("no broker gives a producer id, going on without: what is sent again may land more than once");
+        let mut without_id = self.without_id.write().unwrap_or_else(PoisonError::into_inner);
+        *without_id = Some(Closing::new(client));
+        self.idempotent.purge(PurgeConfig::default().queue());
+    }
+
     fn without_id(&self) -> RwLockReadGuard<'_, Option<Client>> {
         self.without_id.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -234,22 +239,34 @@ mod tests {
     use super::*;
 
     const TOPIC: &str = "announcements";
+    const ROUNDS: usize = 5;
 
-    /// Brokers whose controller hangs answer like that. Where it is a broker too, as in our containers, all else that a
-    /// publish does first takes longer.
-    fn without_ids() -> (MockCluster<'static, DefaultProducerContext>, Producer) {
+    type Brokers = MockCluster<'static, DefaultProducerContext>;
+
+    /// Brokers that answer like that, whoever asks for an id.
+    fn without_ids(answer: Answer) -> Brokers {
         let brokers = MockCluster::new(3).unwrap();
         brokers.create_topic(TOPIC, 1, 3).unwrap();
-        let answer = Answer::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
-        brokers.request_errors(ApiKey::InitProducerId, &[answer; 200]);
+        brokers.request_errors(ApiKey::InitProducerId, &[answer; 1_000]);
+        brokers
+    }
+
+    fn producer_of(brokers: &Brokers) -> Producer {
         let kafka =
             KafkaSettings { bootstrap_servers: brokers.bootstrap_servers(), ..KafkaSettings::default() };
-        (brokers, Producer::new(&kafka, Purpose::Publish).unwrap())
+        Producer::new(&kafka, Purpose::Publish).unwrap()
+    }
+
+    /// Those whose controller hangs. Where it is a broker too, as in our containers, all else that a publish does first
+    /// takes longer.
+    fn whose_controller_hangs() -> Brokers {
+        without_ids(Answer::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS)
     }
 
     #[tokio::test]
     async fn what_was_handed_over_before_it_was_known_that_no_id_comes_is_sent_all_the_same() {
-        let (_brokers, producer) = without_ids();
+        let brokers = whose_controller_hangs();
+        let producer = producer_of(&brokers);
         let mut deliveries = Vec::new();
         for value in [b"one", b"two"] {
             deliveries.push(producer.enqueue(TOPIC, 0, "key", Some(value)).await.unwrap());
@@ -259,5 +276,42 @@ mod tests {
             assert_eq!(delivery.acknowledged().await, Ok(offset));
         }
         assert_eq!(producer.send(TOPIC, 0, "key", None).await, Ok(2));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn what_is_handed_over_just_as_it_goes_on_without_an_id_is_sent_too() {
+        let brokers = whose_controller_hangs();
+        for _ in 0..ROUNDS {
+            let producer = producer_of(&brokers);
+            let handing_over: Vec<_> = (0..4).map(|_| tokio::spawn(hand_over(producer.clone()))).collect();
+            producer.0.go_on_without_an_id();
+            for task in handing_over {
+                for delivery in task.await.unwrap() {
+                    delivery.acknowledged().await.unwrap();
+                }
+            }
+        }
+    }
+
+    /// Hands over one record after the other until the client was changed.
+    async fn hand_over(producer: Producer) -> Vec<Delivery> {
+        let mut deliveries = Vec::new();
+        loop {
+            let is_over = producer.0.without_id().is_some();
+            deliveries.push(producer.enqueue(TOPIC, 0, "key", Some(b"some")).await.unwrap());
+            if is_over {
+                return deliveries;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn who_may_not_write_is_refused_and_does_not_go_on_without_an_id() {
+        let brokers = without_ids(Answer::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED);
+        let producer = producer_of(&brokers);
+        let refused = producer.send(TOPIC, 0, "key", None).await;
+        assert_eq!(refused, Err(not_granted("Write", TOPIC)));
+        producer.clone().go_on_without_an_id().await;
+        assert!(producer.0.without_id().is_none());
     }
 }
