@@ -2,7 +2,10 @@
 //!
 //! Blocks: belongs on a thread that may. Does not decide what an instance should run.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use modelcast_protocol::{
     fold::{Fold, LogRecord, Step},
@@ -20,6 +23,11 @@ use crate::{
     settings::KafkaSettings,
 };
 
+/// How long a leader may take to know where the log ends; its followers ask it within a second or two.
+const END_KNOWN_WITHIN: Duration = Duration::from_secs(5);
+/// Pause between two questions.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
+
 /// The announcements of a namespace, as far as they were read.
 pub(crate) struct AnnouncementLog {
     reader: Reader,
@@ -29,6 +37,18 @@ pub(crate) struct AnnouncementLog {
     read: Mark,
     /// How far it was when the broker last proved to have the log that is read.
     proven: Mark,
+    end: End,
+}
+
+/// What is known of the end that the reader reaches first.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// Nothing yet.
+    New,
+    /// Its leader does not know it, and may take until then.
+    Unknown(Instant),
+    /// Its leader knows it, or does not say.
+    Known,
 }
 
 /// A place in the log.
@@ -77,6 +97,7 @@ impl AnnouncementLog {
             keys: keys.clone(),
             read: Mark::default(),
             proven: Mark::default(),
+            end: End::New,
         })
     }
 
@@ -91,10 +112,11 @@ impl AnnouncementLog {
         Ok(log)
     }
 
-    /// Takes in the next record, or reaches the end; an error when neither comes until `deadline`.
+    /// Takes in the next record, or reaches the end; nothing while the leader does not know that one. An error when nothing
+    /// is heard until `deadline`.
     pub(crate) fn look_until(&mut self, deadline: Instant) -> Result<Look, KafkaError> {
         let read = self.reader.read_until(deadline)?;
-        Ok(self.take(read))
+        self.take(read)
     }
 
     /// Reads on until the record at `offset` was taken in.
@@ -108,7 +130,7 @@ impl AnnouncementLog {
     /// Takes in what comes within `timeout`.
     pub(crate) fn look(&mut self, timeout: Duration) -> Result<Look, KafkaError> {
         let read = self.reader.read(timeout)?;
-        Ok(self.take(read))
+        self.take(read)
     }
 
     /// Asks the broker whether this reader has everything: proof of contact, and of not being stalled.
@@ -137,11 +159,36 @@ impl AnnouncementLog {
         self.read.youngest_unix_ms
     }
 
-    fn take(&mut self, read: Read) -> Look {
+    /// Whether the end that was reached is the log's. A leader that was just elected does not know that until its
+    /// followers ask it, and shows an end before what was acknowledged last; it says so only to who asks for the end
+    /// (<https://cwiki.apache.org/confluence/display/KAFKA/KIP-207>). Otherwise the reader reads on from where it is.
+    fn is_the_end(&mut self) -> Result<bool, KafkaError> {
+        if matches!(self.end, End::Known) {
+            return Ok(true);
+        }
+        let (end, reached) = match (self.end, self.reader.end()) {
+            (End::New, Ok(None)) => (End::Unknown(Instant::now() + END_KNOWN_WITHIN), false),
+            (End::Unknown(until), Ok(None)) if Instant::now() < until => (End::Unknown(until), false),
+            (End::Unknown(_), Ok(Some(end))) if end > self.read.next => (End::Known, false),
+            _ => (End::Known, true),
+        };
+        self.end = end;
+        if !reached {
+            debug!(next = self.read.next, ?end, "reading on: this end may not be the log's");
+            thread::park_timeout(ASK_AGAIN_AFTER);
+            self.reader.jump(match self.read.next {
+                0 => From::Beginning,
+                next => From::Offset(next),
+            })?;
+        }
+        Ok(reached)
+    }
+
+    fn take(&mut self, read: Read) -> Result<Look, KafkaError> {
         let record = match read {
             Read::Record(record) => record,
-            Read::End { .. } => return Look::End,
-            Read::Nothing => return Look::Nothing,
+            Read::End { .. } if self.is_the_end()? => return Ok(Look::End),
+            Read::End { .. } | Read::Nothing => return Ok(Look::Nothing),
         };
         self.read.next = record.offset + 1;
         self.read.youngest_unix_ms = self.read.youngest_unix_ms.max(record.at_unix_ms);
@@ -161,6 +208,66 @@ impl AnnouncementLog {
                 warn!(offset = record.offset, cause, "record of the announcements topic ignored");
             }
         }
-        Look::Record(step)
+        Ok(Look::Record(step))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::{
+        mock::{self, Answer, ApiKey, Brokers},
+        producer::Producer,
+    };
+
+    /// A log of which one record was read, by a leader that says from now on that it does not know the end.
+    async fn read_but_for_the_end() -> (Brokers, Producer, AnnouncementLog) {
+        let brokers = mock::brokers(&name());
+        let kafka = mock::settings(&brokers);
+        let producer = Producer::new(&kafka, Purpose::Publish).unwrap();
+        producer.send(&name(), 0, "key", Some(b"before")).await.unwrap();
+        let mut log = AnnouncementLog::open(&kafka, &TrustedKeys::default(), Purpose::Scan).unwrap();
+        assert!(matches!(log.look_until(deadline()).unwrap(), Look::Record(_)));
+        let unknown = [Answer::RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE; 2_000];
+        brokers.request_errors(ApiKey::ListOffsets, &unknown);
+        (brokers, producer, log)
+    }
+
+    fn name() -> String {
+        topic::announcements(&KafkaSettings::default().namespace).name
+    }
+
+    fn deadline() -> Instant {
+        Instant::now() + 4 * END_KNOWN_WITHIN
+    }
+
+    #[tokio::test]
+    async fn an_end_is_none_that_the_leader_does_not_know_yet() {
+        let (brokers, producer, mut log) = read_but_for_the_end().await;
+        assert_eq!(log.look_until(deadline()).unwrap(), Look::Nothing);
+        producer.send(&name(), 0, "key", Some(b"after")).await.unwrap();
+        brokers.clear_request_errors(ApiKey::ListOffsets);
+        while log.look_until(deadline()).unwrap() != Look::End {}
+        assert_eq!(log.read.next, 2);
+    }
+
+    #[tokio::test]
+    async fn an_end_is_none_that_had_more_behind_it_when_the_leader_came_to_know() {
+        let (brokers, producer, mut log) = read_but_for_the_end().await;
+        producer.send(&name(), 0, "key", Some(b"after")).await.unwrap();
+        brokers.clear_request_errors(ApiKey::ListOffsets);
+        log.end = End::Unknown(deadline());
+        assert!(!log.is_the_end().unwrap());
+        while log.look_until(deadline()).unwrap() != Look::End {}
+        assert_eq!(log.read.next, 2);
+    }
+
+    #[tokio::test]
+    async fn an_end_that_the_leader_never_knows_is_one_after_a_while() {
+        let (_brokers, _producer, mut log) = read_but_for_the_end().await;
+        let deadline = deadline();
+        while log.look_until(deadline).unwrap() != Look::End {
+            assert!(Instant::now() < deadline, "no end");
+        }
     }
 }

@@ -35,6 +35,7 @@ mod leader_killed;
 mod leader_stopped;
 mod many_subscribers;
 mod mirrored_topic;
+mod new_leader;
 mod publish_and_swap;
 mod publish_by_hand;
 mod publisher_killed;

@@ -19,7 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Key and value of a record.
 pub(crate) type Pair = (Vec<u8>, Vec<u8>);
 
-fn config(kafka: &KafkaSettings) -> ClientConfig {
+pub(crate) fn config(kafka: &KafkaSettings) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", &kafka.bootstrap_servers).set("allow.auto.create.topics", "false");
     config

@@ -9,6 +9,8 @@ pub(crate) mod connect;
 pub(crate) mod error;
 pub(crate) mod group;
 pub(crate) mod headers;
+#[cfg(test)]
+pub(crate) mod mock;
 pub(crate) mod producer;
 pub(crate) mod reader;
 mod spread;

@@ -230,31 +230,21 @@ fn explain(topic: &str, error: &Rdkafka) -> KafkaError {
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::{
-        mocking::MockCluster,
-        producer::DefaultProducerContext,
-        types::{RDKafkaApiKey as ApiKey, RDKafkaRespErr as Answer},
-    };
-
     use super::*;
+    use crate::kafka::mock::{self, Answer, ApiKey, Brokers};
 
     const TOPIC: &str = "announcements";
     const ROUNDS: usize = 5;
 
-    type Brokers = MockCluster<'static, DefaultProducerContext>;
-
     /// Brokers that answer like that, whoever asks for an id.
     fn without_ids(answer: Answer) -> Brokers {
-        let brokers = MockCluster::new(3).unwrap();
-        brokers.create_topic(TOPIC, 1, 3).unwrap();
+        let brokers = mock::brokers(TOPIC);
         brokers.request_errors(ApiKey::InitProducerId, &[answer; 1_000]);
         brokers
     }
 
     fn producer_of(brokers: &Brokers) -> Producer {
-        let kafka =
-            KafkaSettings { bootstrap_servers: brokers.bootstrap_servers(), ..KafkaSettings::default() };
-        Producer::new(&kafka, Purpose::Publish).unwrap()
+        Producer::new(&mock::settings(brokers), Purpose::Publish).unwrap()
     }
 
     /// Those whose controller hangs. Where it is a broker too, as in our containers, all else that a publish does first

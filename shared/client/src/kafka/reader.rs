@@ -18,6 +18,8 @@ use crate::settings::KafkaSettings;
 
 /// How long a lost connection may take to come back: twice the first backoffs, and a handshake.
 const RECONNECTED_AFTER: Duration = Duration::from_secs(2);
+/// How long a leader that just answered may take to say where its log ends.
+const END_DEADLINE: Duration = Duration::from_millis(500);
 /// How long one look at the watermarks may take.
 const WATERMARK_DEADLINE: Duration = Duration::from_secs(6);
 
@@ -156,6 +158,15 @@ impl Reader {
         self.consumer
             .fetch_watermarks(&self.topic, 0, WATERMARK_DEADLINE)
             .map_err(|error| self.explain(&error))
+    }
+
+    /// The offset after the last of partition 0; `None` while its leader does not know it.
+    pub(crate) fn end(&self) -> Result<Option<i64>, KafkaError> {
+        match self.consumer.fetch_watermarks(&self.topic, 0, END_DEADLINE) {
+            Ok((_, end)) => Ok(Some(end)),
+            Err(error) if error.rdkafka_error_code() == Some(Code::OffsetNotAvailable) => Ok(None),
+            Err(error) => Err(self.explain(&error)),
+        }
     }
 
     /// The first offset of partition 0 whose record is as young as this, if there is one.
