@@ -6,6 +6,7 @@
 //! # Invariants
 //! * No offset is committed except through [`Member::commit`] and a transaction.
 //! * A partition that was revoked stays ours until `settle`; one that was lost is known to be.
+//! * A record comes once, until its partition is given up or reading goes back.
 
 use std::{
     collections::BTreeMap,
@@ -92,6 +93,23 @@ pub(crate) enum Polled {
 pub(crate) struct Member {
     consumer: Closing<BaseConsumer<Rebalances>>,
     membership: Membership,
+    newest: Newest,
+}
+
+/// The record that came last of each partition: its offset and its time.
+///
+/// librdkafka pauses all partitions for a rebalance, and goes on where the application is. Between taking a record from
+/// its queue and taking note of that it can pause, and then the record comes again.
+#[derive(Default)]
+struct Newest(BTreeMap<i32, (i64, Option<i64>)>);
+
+impl Newest {
+    /// Takes note of a record; gives whether it is the one that came last. Another one may have the same offset, where
+    /// the topic was created anew.
+    fn comes_again(&mut self, record: &Incoming) -> bool {
+        let place = (record.offset, record.at_unix_ms);
+        self.0.insert(record.partition, place) == Some(place)
+    }
 }
 
 impl Member {
@@ -109,14 +127,14 @@ impl Member {
         let consumer: BaseConsumer<Rebalances> = config
             .create_with_context(rebalances)
             .map_err(|error| KafkaError::Property { cause: error.to_string() })?;
-        let member = Self { consumer: Closing::new(consumer), membership };
+        let member = Self { consumer: Closing::new(consumer), membership, newest: Newest::default() };
         let subscribed = member.consumer.subscribe(&[&member.membership.topic]);
         subscribed.map_err(|error| member.explain("a subscription", &error))?;
         Ok(member)
     }
 
     /// The next record, or what becomes of the partitions; nothing within `timeout`.
-    pub(crate) fn poll(&self, timeout: Duration) -> Result<Polled, KafkaError> {
+    pub(crate) fn poll(&mut self, timeout: Duration) -> Result<Polled, KafkaError> {
         if let Some(revoked) = self.revoked() {
             return Ok(revoked);
         }
@@ -125,14 +143,23 @@ impl Member {
             None => Ok(self.revoked().unwrap_or(Polled::Nothing)),
             Some(Ok(message)) => {
                 self.rebalances().is_troubled.store(false, Relaxed);
-                Ok(Polled::Record(Incoming {
+                let record = Incoming {
                     partition: message.partition(),
                     offset: message.offset(),
                     at_unix_ms: message.timestamp().to_millis(),
                     key: message.key().map(<[u8]>::to_vec),
                     value: message.payload().map(<[u8]>::to_vec),
                     headers: Headers::of(message.headers()),
-                }))
+                };
+                if self.newest.comes_again(&record) {
+                    debug!(
+                        partition = record.partition,
+                        offset = record.offset,
+                        "record left out: it came before"
+                    );
+                    return Ok(Polled::Nothing);
+                }
+                Ok(Polled::Record(record))
             }
             Some(Err(error)) => match self.explain("records", &error) {
                 // librdkafka goes on by itself.
@@ -155,12 +182,14 @@ impl Member {
     }
 
     /// Gives up what was revoked; gives whether there was something.
-    pub(crate) fn settle(&self) -> Result<bool, KafkaError> {
+    pub(crate) fn settle(&mut self) -> Result<bool, KafkaError> {
         let Some(partitions) = self.rebalances().pending().take() else { return Ok(false) };
         info!(partitions = ?numbers(&partitions), "partitions given up");
         let given_up = self.consumer.incremental_unassign(&partitions);
         given_up.map_err(|error| self.explain("giving partitions up", &error))?;
-        self.rebalances().lags().retain(|partition, _| !numbers(&partitions).contains(partition));
+        let gone = numbers(&partitions);
+        self.rebalances().lags().retain(|partition, _| !gone.contains(partition));
+        self.newest.0.retain(|partition, _| !gone.contains(partition));
         Ok(true)
     }
 
@@ -193,7 +222,7 @@ impl Member {
 
     /// Goes on reading at the committed offsets; where there is none yet, at the start, which is committed where it is
     /// the end: whoever has the partition next begins there too.
-    pub(crate) fn rewind(&self) -> Result<(), KafkaError> {
+    pub(crate) fn rewind(&mut self) -> Result<(), KafkaError> {
         let assigned = self.consumer.assignment().map_err(|error| self.explain("an assignment", &error))?;
         if assigned.count() == 0 {
             return Ok(());
@@ -224,6 +253,7 @@ impl Member {
         for place in sought.elements() {
             place.error().map_err(|error| self.explain("a seek", &error))?;
         }
+        self.newest.0.clear();
         Ok(())
     }
 
@@ -390,4 +420,30 @@ fn numbers(partitions: &TopicPartitionList) -> Vec<i32> {
         .iter()
         .map(rdkafka::topic_partition_list::TopicPartitionListElem::partition)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_record_that_came_last_comes_again() {
+        let record = |partition, offset, at| Incoming {
+            partition,
+            offset,
+            at_unix_ms: Some(at),
+            key: None,
+            value: None,
+            headers: Headers::new(),
+        };
+        let mut newest = Newest::default();
+        for new in [record(0, 0, 5), record(1, 0, 5), record(0, 1, 5), record(1, 1, 5)] {
+            assert!(!newest.comes_again(&new), "{new:?}");
+        }
+        assert!(newest.comes_again(&record(0, 1, 5)));
+        assert!(newest.comes_again(&record(1, 1, 5)));
+        // Of a topic that was created anew.
+        assert!(!newest.comes_again(&record(0, 1, 6)));
+        assert!(!newest.comes_again(&record(0, 0, 7)));
+    }
 }
