@@ -424,7 +424,42 @@ fn numbers(partitions: &TopicPartitionList) -> Vec<i32> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+    use crate::kafka::{mock, producer::Producer};
+
+    const TOPIC: &str = "in";
+
+    /// The offset of the next record.
+    fn next(member: &mut Member) -> i64 {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            assert!(Instant::now() < deadline, "no record");
+            if let Polled::Record(record) = member.poll(Duration::from_millis(100)).unwrap() {
+                return record.offset;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_record_that_came_last_comes_again_when_reading_goes_back() {
+        let brokers = mock::brokers(TOPIC);
+        let kafka = mock::settings(&brokers);
+        Producer::new(&kafka, Purpose::Publish).unwrap().send(TOPIC, 0, "key", None).await.unwrap();
+        let membership = Membership {
+            topic: TOPIC.to_owned(),
+            group: "group".to_owned(),
+            static_name: None,
+            starts_at_end: false,
+            session_timeout: Duration::from_secs(6),
+            busy_max: Duration::from_secs(60),
+        };
+        let mut member = Member::join(&kafka, membership).unwrap();
+        assert_eq!(next(&mut member), 0);
+        member.rewind().unwrap();
+        assert_eq!(next(&mut member), 0);
+    }
 
     #[test]
     fn only_the_record_that_came_last_comes_again() {
