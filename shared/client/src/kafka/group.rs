@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_record_that_came_last_comes_again_when_reading_goes_back() {
+    async fn what_was_not_committed_comes_again() {
         let brokers = mock::brokers(TOPIC);
         let kafka = mock::settings(&brokers);
         Producer::new(&kafka, Purpose::Publish).unwrap().send(TOPIC, 0, "key", None).await.unwrap();
@@ -458,6 +458,13 @@ mod tests {
         let mut member = Member::join(&kafka, membership).unwrap();
         assert_eq!(next(&mut member), 0);
         member.rewind().unwrap();
+        assert_eq!(next(&mut member), 0);
+
+        // The partition goes, and comes back with nothing of it committed.
+        let partition = member.consumer.assignment().unwrap();
+        *member.rebalances().pending() = Some(partition.clone());
+        assert!(member.settle().unwrap());
+        member.consumer.incremental_assign(&partition).unwrap();
         assert_eq!(next(&mut member), 0);
     }
 
