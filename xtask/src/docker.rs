@@ -11,7 +11,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -21,6 +21,8 @@ use crate::install::{self, Need, Policy, find_program};
 
 /// A started engine needs 2 s here; a loaded machine some more.
 const ENGINE_DEADLINE: Duration = Duration::from_secs(60);
+/// dockerd gives up where its containerd takes more than 15 s to start, as it can from a cold disk.
+const DOCKERD_STARTS: u32 = 2;
 /// `image.sh choose`: there is no image yet, and it can be built.
 const NEEDS_BUILD: i32 = 3;
 /// Of an engine's log, when it failed.
@@ -68,17 +70,44 @@ pub(crate) fn ensure_running() -> anyhow::Result<()> {
         let status =
             Command::new("systemctl").args(["start", "docker"]).status().context("cannot run systemctl")?;
         return if status.success() {
-            wait_for_engine(None)
+            wait_for_engine(|| Ok(()))
         } else {
             bail!("systemctl start docker: {status}")
         };
     }
     mount_control_groups()?;
+    start_dockerd()
+}
+
+fn start_dockerd() -> anyhow::Result<()> {
     let log = target()?.join("dockerd.log");
+    let mut dockerd = spawn_dockerd(&log)?;
+    let mut starts = 1;
+    let up = wait_for_engine(|| {
+        if let Some(status) = dockerd.try_wait().context("cannot wait for dockerd")? {
+            if starts == DOCKERD_STARTS {
+                bail!("dockerd was started {starts} times and ended each time, the last with {status}");
+            }
+            dockerd = spawn_dockerd(&log)?;
+            starts += 1;
+        }
+        Ok(())
+    });
+    if up.is_err() {
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        for line in lines.iter().skip(lines.len().saturating_sub(LOG_LINES)) {
+            eprintln!("    {line}");
+        }
+    }
+    up
+}
+
+fn spawn_dockerd(log: &Path) -> anyhow::Result<Child> {
     let program = find_program("dockerd").context("dockerd is not installed")?;
-    let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+    let output = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
     // A session of its own: neither Ctrl-C nor the end of this terminal reaches it.
-    let child = Command::new("setsid")
+    let dockerd = Command::new("setsid")
         .arg(program)
         .stdin(Stdio::null())
         .stdout(output.try_clone().context("cannot share the log")?)
@@ -87,11 +116,11 @@ pub(crate) fn ensure_running() -> anyhow::Result<()> {
         .context("cannot start dockerd")?;
     eprintln!(
         "no Docker answers: started dockerd, process {}, log {}; it is left running, `kill {}` stops it",
-        child.id(),
+        dockerd.id(),
         log.display(),
-        child.id()
+        dockerd.id()
     );
-    wait_for_engine(Some(&log))
+    Ok(dockerd)
 }
 
 /// Makes sure that there is a Kafka image, and names it.
@@ -139,20 +168,15 @@ fn image_script(args: &[&OsStr]) -> anyhow::Result<(Option<i32>, String)> {
     Ok((output.status.code(), String::from_utf8_lossy(&output.stdout).trim().to_owned()))
 }
 
-fn wait_for_engine(log: Option<&Path>) -> anyhow::Result<()> {
+/// Waits until an engine answers, and does `look` whenever none does yet; its error ends the wait.
+fn wait_for_engine(mut look: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
     let deadline = Instant::now() + ENGINE_DEADLINE;
     while Instant::now() < deadline {
         if answers() {
             return Ok(());
         }
+        look()?;
         std::thread::park_timeout(Duration::from_millis(200));
-    }
-    if let Some(log) = log {
-        let text = fs::read_to_string(log).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        for line in lines.iter().skip(lines.len().saturating_sub(LOG_LINES)) {
-            eprintln!("    {line}");
-        }
     }
     bail!("Docker did not answer within {} s", ENGINE_DEADLINE.as_secs())
 }
