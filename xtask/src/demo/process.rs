@@ -109,6 +109,11 @@ impl Process {
         }
     }
 
+    /// The number by which it can be killed.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// An error if a program that is to stay up has ended.
     pub(super) fn check_alive(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait().context("cannot wait for a child")? {

@@ -27,11 +27,19 @@ pub(super) struct App {
     process: Process,
 }
 
+/// The embedded broker.
+struct Broker {
+    process: Process,
+    address: String,
+    /// The command that starts it again on the same records and port.
+    command: String,
+}
+
 /// Everything that runs.
 pub(super) struct Stage {
     // Dropped in this order.
     pub(super) apps: Vec<App>,
-    broker: Option<Process>,
+    broker: Option<Broker>,
     pub(super) trainer_config: PathBuf,
     operator_config: PathBuf,
     pub(super) workplace: Workplace,
@@ -52,9 +60,10 @@ impl Stage {
         let broker = programs.broker.as_deref().filter(|_| kafka.is_none());
         let broker = broker.map(|program| start_broker(program, &workplace, interrupt)).transpose()?;
         let (broker, kafka) = match (broker, kafka) {
-            (Some((process, address)), _) => {
+            (Some(broker), _) => {
                 let namespace = namespace.unwrap_or_else(|| "modelcast".to_owned());
-                (Some(process), Kafka { address, namespace, is_embedded: true })
+                let address = broker.address.clone();
+                (Some(broker), Kafka { address, namespace, is_embedded: true })
             }
             (None, address) => {
                 let address = address.context("there is neither a broker nor a Kafka")?;
@@ -81,10 +90,11 @@ impl Stage {
     /// An error if something that is to stay up has ended.
     pub(super) fn check_alive(&mut self) -> anyhow::Result<()> {
         self.apps.iter_mut().try_for_each(|app| app.process.check_alive())?;
-        self.broker.iter_mut().try_for_each(Process::check_alive)
+        self.broker.iter_mut().try_for_each(|broker| broker.process.check_alive())
     }
 
-    /// Leaves the apps and the broker to whoever wants to look around.
+    /// Leaves the apps and the broker to whoever wants to look around; the broker may be killed, to see the apps
+    /// answer on without it.
     pub(super) fn stay_until_interrupted(
         &mut self,
         programs: &Programs,
@@ -103,10 +113,24 @@ impl Stage {
             let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
             self.teller.fact("try", format!("{modelcast} {verb} --config {config} {rest}").trim_end());
         }
+        if let Some(broker) = &self.broker {
+            let kill = format!("kill -9 {}", broker.process.id());
+            self.teller.fact("no broker", &format!("{kill}; the apps answer on without it"));
+        }
         while !interrupt.wait(Duration::from_millis(250)) {
-            self.check_alive()?;
+            self.apps.iter_mut().try_for_each(|app| app.process.check_alive())?;
+            self.give_up_an_ended_broker();
         }
         Ok(())
+    }
+
+    fn give_up_an_ended_broker(&mut self) {
+        let Some(broker) = &mut self.broker else { return };
+        let Err(ended) = broker.process.check_alive() else { return };
+        self.teller.event(&format!("{ended:#}"));
+        self.teller.fact("apps", "answer on, and go on with the broker once it is back, started by you:");
+        self.teller.fact("try", &broker.command);
+        self.broker = None;
     }
 
     /// Ends all that runs, in order.
@@ -116,21 +140,19 @@ impl Stage {
             app.process.stop();
         }
         if let Some(broker) = &mut self.broker {
-            broker.stop();
+            broker.process.stop();
         }
     }
 }
 
-fn start_broker(
-    program: &Path,
-    workplace: &Workplace,
-    interrupt: &Interrupt,
-) -> anyhow::Result<(Process, String)> {
+fn start_broker(program: &Path, workplace: &Workplace, interrupt: &Interrupt) -> anyhow::Result<Broker> {
     let data = workplace.path("broker");
     let args = vec![OsStr::new("--data"), data.as_os_str(), OsStr::new("--port"), OsStr::new("0")];
     let mut process = Process::start(&Start { name: "broker", program, args, logs: &workplace.logs() })?;
     let address = process.wait_for_line("listening on ", START_WITHIN, interrupt)?;
-    Ok((process, address))
+    let port = address.rsplit(':').next().unwrap_or_default();
+    let command = format!("{} --data {} --port {port}", shown(program), shown(&data));
+    Ok(Broker { process, address, command })
 }
 
 fn make_keys_and_topics(
