@@ -14,10 +14,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 
 use crate::broker::{cargo, root};
 use crate::install::{self, Need, Policy, find_program};
+use crate::log;
 
 /// A started engine needs 2 s here; a loaded machine some more.
 const ENGINE_DEADLINE: Duration = Duration::from_secs(60);
@@ -25,8 +26,6 @@ const ENGINE_DEADLINE: Duration = Duration::from_secs(60);
 const DOCKERD_STARTS: u32 = 2;
 /// `image.sh choose`: there is no image yet, and it can be built.
 const NEEDS_BUILD: i32 = 3;
-/// Of an engine's log, when it failed.
-const LOG_LINES: usize = 15;
 
 /// Whether a Docker engine answers, here or where `DOCKER_HOST` says.
 pub(crate) fn answers() -> bool {
@@ -70,7 +69,7 @@ pub(crate) fn ensure_running() -> anyhow::Result<()> {
         let status =
             Command::new("systemctl").args(["start", "docker"]).status().context("cannot run systemctl")?;
         return if status.success() {
-            wait_for_engine(|| Ok(()))
+            wait_until(answers, || Ok(()))
         } else {
             bail!("systemctl start docker: {status}")
         };
@@ -81,26 +80,23 @@ pub(crate) fn ensure_running() -> anyhow::Result<()> {
 
 fn start_dockerd() -> anyhow::Result<()> {
     let log = target()?.join("dockerd.log");
-    let mut dockerd = spawn_dockerd(&log)?;
+    start_until(answers, || spawn_dockerd(&log)).map_err(|error| anyhow!("{error:#}{}", log::tail(&log)))
+}
+
+/// Starts dockerd until it answers, as often as is of use.
+fn start_until(answers: impl Fn() -> bool, start: impl Fn() -> anyhow::Result<Child>) -> anyhow::Result<()> {
+    let mut dockerd = start()?;
     let mut starts = 1;
-    let up = wait_for_engine(|| {
+    wait_until(answers, || {
         if let Some(status) = dockerd.try_wait().context("cannot wait for dockerd")? {
             if starts == DOCKERD_STARTS {
                 bail!("dockerd was started {starts} times and ended each time, the last with {status}");
             }
-            dockerd = spawn_dockerd(&log)?;
+            dockerd = start()?;
             starts += 1;
         }
         Ok(())
-    });
-    if up.is_err() {
-        let text = fs::read_to_string(&log).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        for line in lines.iter().skip(lines.len().saturating_sub(LOG_LINES)) {
-            eprintln!("    {line}");
-        }
-    }
-    up
+    })
 }
 
 fn spawn_dockerd(log: &Path) -> anyhow::Result<Child> {
@@ -169,7 +165,10 @@ fn image_script(args: &[&OsStr]) -> anyhow::Result<(Option<i32>, String)> {
 }
 
 /// Waits until an engine answers, and does `look` whenever none does yet; its error ends the wait.
-fn wait_for_engine(mut look: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
+fn wait_until(
+    answers: impl Fn() -> bool,
+    mut look: impl FnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let deadline = Instant::now() + ENGINE_DEADLINE;
     while Instant::now() < deadline {
         if answers() {
@@ -197,4 +196,25 @@ fn target() -> anyhow::Result<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     fs::create_dir_all(&target).with_context(|| format!("cannot create {}", target.display()))?;
     Ok(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_dockerd_that_ends_is_started_again_and_not_for_ever() {
+        let starts = Cell::new(0);
+        let start = || {
+            starts.set(starts.get() + 1);
+            Command::new("false").spawn().context("cannot run false")
+        };
+        start_until(|| starts.get() == 2, start).unwrap();
+        starts.set(0);
+        let error = start_until(|| false, start).unwrap_err().to_string();
+        assert_eq!(starts.get(), DOCKERD_STARTS);
+        assert!(error.contains("started 2 times") && error.contains("exit status: 1"), "{error}");
+    }
 }

@@ -12,6 +12,7 @@ mod demo;
 mod docker;
 mod faults;
 mod install;
+mod log;
 mod test;
 mod tidy;
 

@@ -17,14 +17,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use crate::install::find_program;
+use crate::log;
 
 use super::interrupt::Interrupt;
 
 /// How long an orderly shutdown may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Lines of a log that are shown when its program failed.
-const TAIL_LINES: usize = 15;
 
 /// A running program.
 pub(super) struct Process {
@@ -124,15 +123,7 @@ impl Process {
 
     /// The end of its log, to be appended to a message.
     pub(super) fn tail(&self) -> String {
-        let text = std::fs::read(&self.log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let lines: Vec<&str> = text.lines().collect();
-        let tail = lines.get(lines.len().saturating_sub(TAIL_LINES)..).unwrap_or_default();
-        if tail.is_empty() {
-            return String::new();
-        }
-        let shown: String = tail.iter().map(|line| format!("\n    {line}")).collect();
-        format!("; {} says:{shown}", self.log.display())
+        log::tail(&self.log)
     }
 
     /// Asks it to end, waits, and forces it after [`PATIENCE`].

@@ -30,7 +30,6 @@ pub(super) struct App {
 /// The embedded broker.
 struct Broker {
     process: Process,
-    address: String,
     /// The command that starts it again on the same records and port.
     command: String,
 }
@@ -60,9 +59,8 @@ impl Stage {
         let broker = programs.broker.as_deref().filter(|_| kafka.is_none());
         let broker = broker.map(|program| start_broker(program, &workplace, interrupt)).transpose()?;
         let (broker, kafka) = match (broker, kafka) {
-            (Some(broker), _) => {
+            (Some((broker, address)), _) => {
                 let namespace = namespace.unwrap_or_else(|| "modelcast".to_owned());
-                let address = broker.address.clone();
                 (Some(broker), Kafka { address, namespace, is_embedded: true })
             }
             (None, address) => {
@@ -114,8 +112,8 @@ impl Stage {
             self.teller.fact("try", format!("{modelcast} {verb} --config {config} {rest}").trim_end());
         }
         if let Some(broker) = &self.broker {
-            let kill = format!("kill -9 {}", broker.process.id());
-            self.teller.fact("no broker", &format!("{kill}; the apps answer on without it"));
+            let kill = format!("kill -9 {}  # the apps answer on without the broker", broker.process.id());
+            self.teller.fact("try", &kill);
         }
         while !interrupt.wait(Duration::from_millis(250)) {
             self.apps.iter_mut().try_for_each(|app| app.process.check_alive())?;
@@ -145,14 +143,18 @@ impl Stage {
     }
 }
 
-fn start_broker(program: &Path, workplace: &Workplace, interrupt: &Interrupt) -> anyhow::Result<Broker> {
+fn start_broker(
+    program: &Path,
+    workplace: &Workplace,
+    interrupt: &Interrupt,
+) -> anyhow::Result<(Broker, String)> {
     let data = workplace.path("broker");
     let args = vec![OsStr::new("--data"), data.as_os_str(), OsStr::new("--port"), OsStr::new("0")];
     let mut process = Process::start(&Start { name: "broker", program, args, logs: &workplace.logs() })?;
     let address = process.wait_for_line("listening on ", START_WITHIN, interrupt)?;
     let port = address.rsplit(':').next().unwrap_or_default();
     let command = format!("{} --data {} --port {port}", shown(program), shown(&data));
-    Ok(Broker { process, address, command })
+    Ok((Broker { process, command }, address))
 }
 
 fn make_keys_and_topics(
