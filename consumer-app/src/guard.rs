@@ -145,13 +145,16 @@ pub async fn check(State(guard): State<Arc<Guard>>, mut request: Request, next: 
     // It is under way until the head of its answer is there; a handler that works on holds a place of its own.
     let _place = request.extensions().get::<Place>().cloned();
     let own = Duration::from_secs(guard.http.request_timeout_seconds);
-    let deadline = own.min(grpc_timeout(request.headers()).unwrap_or(Duration::MAX));
+    let (deadline, by) = match grpc_timeout(request.headers()) {
+        Some(asked) if asked < own => (asked, "grpc-timeout"),
+        _ => (own, "http.request_timeout_seconds"),
+    };
     let since = Instant::now();
     match timeout(deadline, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
             guard.late.inc();
-            refused(Refusal::Late { after: since.elapsed() })
+            refused(Refusal::Late { after: since.elapsed(), by })
         }
     }
 }

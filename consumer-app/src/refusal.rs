@@ -174,10 +174,12 @@ pub enum Refusal {
         max: usize,
     },
     /// The request took longer than it may.
-    #[error("the request was not answered within {} ms (http.request_timeout_seconds)", .after.as_millis())]
+    #[error("the request was not answered within {} ms ({by})", .after.as_millis())]
     Late {
         /// How long it took.
         after: Duration,
+        /// What set the limit: the setting, or the caller's header.
+        by: &'static str,
     },
     /// The work was lost: a panic in a model of the application's own.
     #[error("the prediction failed inside the application; its log says why")]

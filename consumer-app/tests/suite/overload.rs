@@ -83,7 +83,9 @@ fn a_request_that_takes_too_long_is_told_so() {
     let mut client = Http2::connect(server.address);
     let headers = [("content-type", "application/grpc"), ("grpc-timeout", "100m")];
     let asked = client.ask("POST", "/v2/models/tumour/infer", &headers, true);
-    assert_eq!(client.answer(asked).unwrap().headers["grpc-status"], "4");
+    let headers = client.answer(asked).unwrap().headers;
+    assert_eq!(headers["grpc-status"], "4");
+    assert!(headers["grpc-message"].to_str().unwrap().contains("(grpc-timeout)"), "{headers:?}");
 }
 
 #[test]
